@@ -1,0 +1,131 @@
+"""Writes that survive a power cut, and a Zarr store made of them.
+
+A value goes to a temporary file, is fsynced, renamed over its name, and the folder is fsynced.
+Zarr's own LocalStore renames but never fsyncs: after a power cut the new names can stand over
+empty files.
+"""
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+from uuid import uuid4
+
+from zarr.core.buffer import Buffer
+from zarr.storage import LocalStore
+
+PARTIAL_SUFFIX = ".partial"
+TRASH_PREFIX = ".trash-"
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and its missing ancestors, durably."""
+    missing: list[Path] = []
+    while not folder.exists():
+        missing.append(folder)
+        folder = folder.parent
+    for new in reversed(missing):
+        new.mkdir(exist_ok=True)
+        fsync_folder(new.parent)
+
+
+def put(path: Path, content: bytes | bytearray | memoryview, *, durable: bool) -> None:
+    """Replace a file by rename, so that a reader sees the old or the new content, never a mix.
+
+    Args:
+        path: The file; missing folders are made.
+        content: Its new content.
+        durable: Fsync the file before the rename and the folder after it. Off only for what can
+            be recomputed.
+    """
+    make_folder(path.parent)
+    partial = path.parent / f"{path.name}.{uuid4().hex}{PARTIAL_SUFFIX}"
+    try:
+        with partial.open("wb", buffering=0) as file:
+            rest = memoryview(content).cast("B")
+            while rest:
+                rest = rest[file.write(rest) :]
+            if durable:
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    if durable:
+        fsync_folder(path.parent)
+
+
+def fsync_tree(folder: Path) -> None:
+    """Make a freshly written folder durable, files first."""
+    for root, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            with (Path(root) / name).open("rb") as file:
+                os.fsync(file.fileno())
+        fsync_folder(Path(root))
+
+
+def discard(folder: Path) -> None:
+    """Take a folder out of sight in one step, then delete it.
+
+    On NFS the deletion can fail for files still open elsewhere; they stay under the trash name
+    for a later sweep.
+    """
+    trash = folder.parent / f"{TRASH_PREFIX}{folder.name}-{uuid4().hex[:8]}"
+    try:
+        folder.rename(trash)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(trash, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what a killed writer left below a folder this writer owns."""
+    for root, folders, files in os.walk(folder):
+        for name in files:
+            if name.endswith(PARTIAL_SUFFIX):
+                (Path(root) / name).unlink(missing_ok=True)
+        for name in [name for name in folders if name.startswith(TRASH_PREFIX)]:
+            shutil.rmtree(Path(root) / name, ignore_errors=True)
+            folders.remove(name)
+
+
+class DurableStore(LocalStore):
+    """A LocalStore whose every `set` is durable."""
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write one value durably.
+
+        Args:
+            key: The key below the root.
+            value: Its new content.
+        """
+        await asyncio.to_thread(self.set_sync, key, value)
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        """Write one value durably unless it is there; only the one writer of a tree calls this.
+
+        Args:
+            key: The key below the root.
+            value: Its content.
+        """
+        if not (self.root / key).exists():
+            await self.set(key, value)
+
+    def set_sync(self, key: str, value: Buffer) -> None:
+        """Write one value durably, on the calling thread.
+
+        Args:
+            key: The key below the root.
+            value: Its new content.
+        """
+        self._check_writable()
+        put(self.root / key, value.as_buffer_like(), durable=True)

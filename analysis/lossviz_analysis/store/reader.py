@@ -1,0 +1,325 @@
+"""Reading a run that is being written: trust the head, nothing else."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from lossviz_analysis.store.checkpoints import (
+    Checkpoint,
+    CheckpointInfo,
+    checkpoint_folder,
+    read_checkpoint,
+    read_info,
+)
+from lossviz_analysis.store.description import RunDescription, read_description
+from lossviz_analysis.store.fields import StoreError
+from lossviz_analysis.store.head import RunHead, TornHeadError, read_block, read_run_head
+from lossviz_analysis.store.lock import is_held, read_holder
+from lossviz_analysis.store.schema import (
+    PULSE_COLUMNS,
+    RECORD_CAPACITY,
+    SCALAR_CHUNK_ROWS,
+    SPLITS,
+    STEP_COLUMNS,
+    STEP_RING_ROWS,
+    RunState,
+)
+from lossviz_analysis.store.writer import LOG_NAME, MESSAGE_NAME
+from lossviz_analysis.store.zarr_arrays import Stored, open_array, read_slice
+
+_RETRIES = 3
+_PAUSE_SECONDS = 0.05
+
+
+_Missing = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pulse:
+    """The writer's latest sign of life."""
+
+    beat: int
+    epoch: int
+    step: int
+    steps_per_epoch: int
+    loss: float
+    images_per_second: float
+    phase: int
+    pid: int
+
+
+class RunReader:
+    """Reads one run; holds no lock and writes nothing, so it can die or hang without harm.
+
+    Not safe for use by several threads at once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._description: RunDescription | None = None
+        self._confusion: Stored | None = None
+        self._scalars: Stored | None = None
+
+    @property
+    def description(self) -> RunDescription:
+        """What the run is; read once."""
+        if self._description is None:
+            self._description = read_description(self.path)
+        return self._description
+
+    def head(self) -> RunHead:
+        """What is committed now.
+
+        Returns:
+            The head.
+
+        Raises:
+            StoreError: It stayed unreadable.
+        """
+        return read_run_head(self.path / "records")
+
+    def scalars(self, start: int, stop: int) -> Float[np.ndarray, "records columns"]:
+        """Scalar rows of committed records.
+
+        Args:
+            start: First record.
+            stop: Record after the last; the caller takes it from a head.
+
+        Returns:
+            One row for each record, one column for each of the description's scalar columns.
+
+        Raises:
+            StoreError: A chunk is damaged or missing.
+        """
+        columns = len(self.description.scalar_columns)
+        if self._scalars is None:
+            self._scalars = open_array(
+                self.path / "records",
+                "scalars",
+                dtypes=("<f8",),
+                shape=(RECORD_CAPACITY, columns),
+                max_chunk_bytes=8 * SCALAR_CHUNK_ROWS * columns,
+            )
+        return self._committed(self._scalars, start, stop, missing=np.isnan, column=0)
+
+    def counts(self, start: int, stop: int) -> Int[np.ndarray, "records split true predicted"]:
+        """Confusion counts of committed records.
+
+        Args:
+            start: First record.
+            stop: Record after the last; the caller takes it from a head.
+
+        Returns:
+            int32 counts; splits in the order of SPLITS.
+
+        Raises:
+            StoreError: A chunk is damaged or missing.
+        """
+        num_classes = self.description.num_classes
+        if self._confusion is None:
+            self._confusion = open_array(
+                self.path / "records",
+                "confusion",
+                dtypes=("<i4",),
+                shape=(RECORD_CAPACITY, len(SPLITS), num_classes, num_classes),
+                max_chunk_bytes=4 * len(SPLITS) * num_classes**2,
+            )
+        return self._committed(
+            self._confusion, start, stop, missing=lambda values: values < 0, column=0
+        )
+
+    def checkpoints(self, head: RunHead | None = None) -> tuple[CheckpointInfo, ...]:
+        """The published checkpoints still on disk, by number.
+
+        Args:
+            head: A head read before, or None to read one.
+
+        Returns:
+            What is known of each; malformed ones are left out.
+        """
+        latest = (head or self.head()).latest_checkpoint
+        infos: list[CheckpointInfo] = []
+        folder = self.path / "checkpoints"
+        names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+        for name in names:
+            if name[:1] != "c" or not name[1:].isdigit() or int(name[1:]) > latest:
+                continue
+            try:
+                infos.append(read_info(self.path, int(name[1:])))
+            except StoreError:
+                continue
+        return tuple(infos)
+
+    def checkpoint(self, number: int) -> Checkpoint:
+        """A whole checkpoint.
+
+        Args:
+            number: Its number.
+
+        Returns:
+            The state.
+
+        Raises:
+            StoreError: It is absent, not published, or damaged.
+        """
+        if number > self.head().latest_checkpoint or number < 1:
+            raise StoreError(f"{self.path} has no checkpoint {number}")
+        if not checkpoint_folder(self.path, number).is_dir():
+            raise StoreError(f"checkpoint {number} of {self.path} was thinned out")
+        return read_checkpoint(self.path, number)
+
+    def pulse(self) -> Pulse | None:
+        """The latest sign of life; None before the first and while it is torn."""
+        try:
+            values = read_block(
+                self.path / "live" / "heartbeat" / "c.0", "<f8", len(PULSE_COLUMNS)
+            )
+        except TornHeadError:
+            return None
+        named: Mapping[str, float] = dict(zip(PULSE_COLUMNS, values.tolist(), strict=True))
+        whole = {
+            name: int(named[name]) if np.isfinite(named[name]) else 0
+            for name in ("beat", "epoch", "step", "steps_per_epoch", "phase", "pid")
+        }
+        return Pulse(**whole, loss=named["loss"], images_per_second=named["images_per_second"])
+
+    def steps(self) -> Float[np.ndarray, "rows columns"]:
+        """The recent steps in order; columns as STEP_COLUMNS."""
+        try:
+            flat = read_block(
+                self.path / "live" / "steps" / "c.0.0",
+                "<f4",
+                STEP_RING_ROWS * len(STEP_COLUMNS),
+            )
+        except TornHeadError:
+            return np.empty((0, len(STEP_COLUMNS)), "<f4")
+        rows = flat.reshape(STEP_RING_ROWS, len(STEP_COLUMNS))
+        rows = rows[np.isfinite(rows[:, 0])]
+        return rows[np.argsort(rows[:, 0], kind="stable")]
+
+    def message(self) -> str:
+        """The sentence beside the state; empty where there is none."""
+        return read_text(self.path / MESSAGE_NAME, limit=4_096).strip()
+
+    def log_tail(self, limit: int = 65_536) -> str:
+        """The end of what the daemon printed."""
+        return read_text(self.path / LOG_NAME, limit=limit)
+
+    def is_written(self) -> bool:
+        """Whether a living process on this machine holds the writer's lock."""
+        return is_held(self.path)
+
+    def _committed(
+        self, array: Stored, start: int, stop: int, *, missing: _Missing, column: int
+    ) -> np.ndarray:
+        # On NFS a committed chunk can stay invisible for a moment and read as fill values:
+        # never data.
+        reason = ""
+        for attempt in range(_RETRIES + 1):
+            try:
+                values = read_slice(array, start, stop)
+                if not missing(values.reshape(stop - start, -1)[:, column]).any():
+                    return values
+                reason = "is not there yet, though the head names it"
+            except StoreError as error:
+                reason = str(error)
+            if attempt < _RETRIES:
+                time.sleep(_PAUSE_SECONDS)
+        raise StoreError(f"a record of {self.path} from {start} to {stop} {reason}")
+
+
+def read_text(path: Path, *, limit: int) -> str:
+    """The end of a text file that may be absent or anything."""
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - limit))
+            return file.read(limit).decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunStanding:
+    """What can be said of a run from outside: its last word, held against the lock."""
+
+    state: RunState
+    is_alive: bool
+    """A process on this machine holds its lock, or one of another machine says it does."""
+    message: str
+
+    @property
+    def word(self) -> str:
+        """One word: waiting, live, paused, disk full, finished, stopped, failed or crashed."""
+        match self.state:
+            case RunState.CREATED:
+                return "waiting" if self.is_alive else "crashed"
+            case RunState.RUNNING:
+                return "live" if self.is_alive else "crashed"
+            case RunState.PAUSED:
+                return "paused" if self.is_alive else "crashed"
+            case RunState.DISK_FULL:
+                return "disk full" if self.is_alive else "crashed"
+            case RunState.FINISHED:
+                return "finished"
+            case RunState.FAILED:
+                return "failed"
+            case RunState.STOPPED:
+                return "stopped"
+
+
+def standing(reader: RunReader, head: RunHead) -> RunStanding:
+    """What can be said of a run from outside.
+
+    A lock is visible only on its own machine; for a writer elsewhere its own word stands, and
+    the age of its data must tell.
+
+    Args:
+        reader: The run.
+        head: Its head.
+
+    Returns:
+        The standing.
+    """
+    holder = read_holder(reader.path)
+    elsewhere = holder is not None and not holder.is_local
+    return RunStanding(
+        state=head.state,
+        is_alive=reader.is_written() or elsewhere,
+        message=reader.message(),
+    )
+
+
+def find_runs(folder: Path, *, depth: int = 3) -> tuple[Path, ...]:
+    """The runs at or below a folder, newest change first.
+
+    Args:
+        folder: Where to look.
+        depth: How many levels down.
+
+    Returns:
+        Folders that hold a run's zarr.json and records.
+    """
+    found: list[tuple[float, Path]] = []
+    level = [folder]
+    for _ in range(depth + 1):
+        below: list[Path] = []
+        for candidate in level:
+            head = candidate / "records" / "head" / "c.0"
+            try:
+                if head.is_file():
+                    found.append((head.stat().st_mtime, candidate))
+                    continue
+                below += [
+                    entry
+                    for entry in candidate.iterdir()
+                    if entry.is_dir() and not entry.is_symlink() and entry.name[:1] != "."
+                ]
+            except OSError:
+                continue
+        level = below
+    return tuple(path for _, path in sorted(found, key=lambda item: (-item[0], str(item[1]))))

@@ -1,0 +1,37 @@
+"""Everything a change has to pass: format, lint, types, import contracts, tests.
+
+`uv run python -m tests` runs all of it and stops at the first failure; words after it go to pytest.
+"""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CHECKS = {
+    "format": ["ruff", "format", "--check", "--quiet", "."],
+    "lint": ["ruff", "check", "--quiet", "."],
+    "types": ["pyright", "--warnings"],
+    "contracts": ["lint-imports"],
+    "tests": ["pytest", "-q"],
+}
+
+
+def main() -> int:
+    root = Path(__file__).resolve().parent.parent
+    scripts = Path(sys.executable).parent
+    for name, (program, *arguments) in CHECKS.items():
+        if name == "tests":
+            arguments += sys.argv[1:]
+        print(f"== {name}: {program} {' '.join(arguments)}", flush=True)
+        started = time.monotonic()
+        finished = subprocess.run([str(scripts / program), *arguments], cwd=root, check=False)
+        print(f"== {name}: {time.monotonic() - started:.0f} s", flush=True)
+        if finished.returncode != 0:
+            print(f"== {name} failed", file=sys.stderr)
+            return finished.returncode
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
