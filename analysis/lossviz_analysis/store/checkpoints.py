@@ -217,6 +217,9 @@ def read_checkpoint(run: Path, number: int) -> Checkpoint:
             raise StoreError(
                 f"checkpoint {number} of {run} is damaged: {name} has another length"
             )
+        # Missing chunks would read as fill values, as many as the metadata care to declare.
+        if sum(1 for _ in (folder / name).glob("c.*")) < array.nchunks:
+            raise StoreError(f"checkpoint {number} of {run} is damaged: {name} is not whole")
         flat[name] = read_slice(array, 0, needed)
     blob = _read_blob(folder, info.num_bytes)
     digest = hashlib.blake2b(digest_size=16)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from lossviz_analysis.store import fields
 from lossviz_analysis.store.fields import StoreError
@@ -65,7 +65,7 @@ class RunDescription:
         }
 
     @classmethod
-    def from_attributes(cls, found: dict[str, Any], path: Path) -> Self:
+    def from_attributes(cls, found: dict[str, Any], path: Path) -> "RunDescription":
         """Check the attributes of a run somebody else may have written.
 
         Args:

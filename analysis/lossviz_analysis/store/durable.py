@@ -93,7 +93,11 @@ def sweep(folder: Path) -> None:
         for name in files:
             if name.endswith(PARTIAL_SUFFIX):
                 (Path(root) / name).unlink(missing_ok=True)
-        for name in [name for name in folders if name.startswith(TRASH_PREFIX)]:
+        for name in [
+            name
+            for name in folders
+            if name.startswith(TRASH_PREFIX) or name.endswith(PARTIAL_SUFFIX)
+        ]:
             shutil.rmtree(Path(root) / name, ignore_errors=True)
             folders.remove(name)
 

@@ -125,7 +125,10 @@ def number(fields: Mapping[str, Any], name: str, default: float | None = None) -
     found: object = fields.get(name, default)
     if isinstance(found, bool) or not isinstance(found, int | float):
         raise StoreError(f"field {name!r} should be a number")
-    return float(found)
+    try:
+        return float(found)
+    except OverflowError:
+        raise StoreError(f"field {name!r} is larger than any number of a run") from None
 
 
 def texts(fields: Mapping[str, Any], name: str, *, limit: int) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ reads it too; 132 bytes read directly cost a reader 7 µs instead of 400.
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
 
 import google_crc32c
 import numpy as np
@@ -20,6 +19,7 @@ from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.schema import (
     HEAD_MAGIC,
     HEAD_SLOTS,
+    RECORD_CAPACITY,
     SCAN_MAGIC,
     HeadSlot,
     RunState,
@@ -66,7 +66,7 @@ class RunHead:
         return found
 
     @classmethod
-    def from_slots(cls, slots: np.ndarray) -> Self:
+    def from_slots(cls, slots: np.ndarray) -> "RunHead":
         """Read the 16 integers.
 
         Raises:
@@ -76,11 +76,12 @@ class RunHead:
             state = RunState(int(slots[HeadSlot.STATE]))
         except ValueError:
             raise TornHeadError("the head names an unknown state") from None
-        if slots[HeadSlot.MAGIC] != HEAD_MAGIC or slots[HeadSlot.NUM_RECORDS] < 0:
+        num_records = int(slots[HeadSlot.NUM_RECORDS])
+        if slots[HeadSlot.MAGIC] != HEAD_MAGIC or not 0 <= num_records <= RECORD_CAPACITY:
             raise TornHeadError("the head is not that of a run of schema version 1")
         return cls(
             sequence=int(slots[HeadSlot.SEQUENCE]),
-            num_records=int(slots[HeadSlot.NUM_RECORDS]),
+            num_records=num_records,
             attempt=int(slots[HeadSlot.ATTEMPT]),
             latest_checkpoint=int(slots[HeadSlot.LATEST_CHECKPOINT]),
             best_checkpoint=int(slots[HeadSlot.BEST_CHECKPOINT]),
@@ -89,7 +90,7 @@ class RunHead:
             latest_checkpoint_record=int(slots[HeadSlot.LATEST_CHECKPOINT_RECORD]),
         )
 
-    def next(self, **changes: int) -> Self:
+    def next(self, **changes: int) -> "RunHead":
         """The head after one more commit."""
         return replace(self, sequence=self.sequence + 1, **changes)
 
@@ -118,7 +119,7 @@ class ScanHead:
         return found
 
     @classmethod
-    def from_slots(cls, slots: np.ndarray) -> Self:
+    def from_slots(cls, slots: np.ndarray) -> "ScanHead":
         """Read the 16 integers.
 
         Raises:

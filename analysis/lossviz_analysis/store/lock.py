@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ LOCK_NAME = ".writer.lock"
 
 # struct flock on 64-bit Linux: type, whence, (padding) start, length, pid.
 _FLOCK = "hhqqi4x"
-
-_mine: set[Path] = set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +31,22 @@ class Holder:
     def is_local(self) -> bool:
         """Whether the holder runs on this machine."""
         return self.host == socket.gethostname()
+
+
+_mine: dict[tuple[int, int], Holder] = {}
+"""The locks this process holds, by device and inode: closing any other descriptor of such a
+file, under whatever name, would drop the lock, so none is ever opened."""
+
+# A forked child inherits this table, but none of the locks.
+os.register_at_fork(after_in_child=_mine.clear)
+
+
+def _my_own(path: Path) -> Holder | None:
+    try:
+        found = path.lstat()
+    except OSError:
+        return None
+    return _mine.get((found.st_dev, found.st_ino))
 
 
 class LockHeldError(StoreError):
@@ -49,22 +63,23 @@ class LockHeldError(StoreError):
 
 def read_holder(folder: Path) -> Holder | None:
     """Who the lock file of a folder names; None where it names nobody."""
+    path = folder / LOCK_NAME
+    if (own := _my_own(path)) is not None:
+        return own
     try:
-        found: Any = json.loads((folder / LOCK_NAME).read_bytes()[:1024])
+        found: Any = json.loads(path.read_bytes()[:1024])
         return Holder(host=str(found["host"])[:256], pid=int(found["pid"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
 def is_held(folder: Path) -> bool:
     """Whether a living process holds the lock of a folder.
 
-    Asks the kernel without taking the lock. The process that holds it must not close another
-    descriptor of the same file, which would drop the lock, so its own locks are remembered
-    instead.
+    Asks the kernel without taking the lock; the locks of this process are remembered instead.
     """
-    path = (folder / LOCK_NAME).absolute()
-    if path in _mine:
+    path = folder / LOCK_NAME
+    if _my_own(path) is not None:
         return True
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -86,6 +101,7 @@ class WriterLock:
     def __init__(self, folder: Path) -> None:
         self._path = (folder / LOCK_NAME).absolute()
         self._descriptor: int | None = None
+        self._identity = (-1, -1)
 
     def acquire(self) -> None:
         """Take the lock.
@@ -94,8 +110,8 @@ class WriterLock:
             LockHeldError: Another process, or another writer of this one, holds it.
             StoreError: The folder does not allow writing.
         """
-        if self._path in _mine:
-            raise LockHeldError(self._path, read_holder(self._path.parent))
+        if (own := _my_own(self._path)) is not None:
+            raise LockHeldError(self._path, own)
         try:
             descriptor = os.open(
                 self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644
@@ -109,15 +125,16 @@ class WriterLock:
         except OSError:
             os.close(descriptor)
             raise LockHeldError(self._path, read_holder(self._path.parent)) from None
-        holder = json.dumps({"host": socket.gethostname(), "pid": os.getpid()}).encode()
+        holder = Holder(host=socket.gethostname(), pid=os.getpid())
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, holder, 0)
-        self._descriptor = descriptor
-        _mine.add(self._path)
+        os.pwrite(descriptor, json.dumps(asdict(holder)).encode(), 0)
+        found = os.fstat(descriptor)
+        self._descriptor, self._identity = descriptor, (found.st_dev, found.st_ino)
+        _mine[self._identity] = holder
 
     def release(self) -> None:
         """Give the lock back; harmless when it is not held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-            _mine.discard(self._path)
+            _mine.pop(self._identity, None)

@@ -146,7 +146,7 @@ class RunReader:
         folder = self.path / "checkpoints"
         names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
         for name in names:
-            if name[:1] != "c" or not name[1:].isdigit() or int(name[1:]) > latest:
+            if name[:1] != "c" or not name[1:].isdecimal() or int(name[1:]) > latest:
                 continue
             try:
                 infos.append(read_info(self.path, int(name[1:])))
@@ -216,6 +216,8 @@ class RunReader:
     def _committed(
         self, array: Stored, start: int, stop: int, *, missing: _Missing, column: int
     ) -> np.ndarray:
+        if stop <= start:
+            return np.empty((0, *array.shape[1:]), array.dtype)
         # On NFS a committed chunk can stay invisible for a moment and read as fill values:
         # never data.
         reason = ""

@@ -5,7 +5,7 @@ equal.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, Self, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 from lossviz_analysis.store import fields
 from lossviz_analysis.store.fields import StoreError
@@ -75,7 +75,7 @@ class DirectionSpec:
             raise StoreError(f"a direction of kind {self.kind!r} misses what it is made from")
 
     @classmethod
-    def from_json(cls, found: dict[str, Any]) -> Self:
+    def from_json(cls, found: dict[str, Any]) -> "DirectionSpec":
         """Check and read one direction.
 
         Args:
@@ -176,7 +176,7 @@ class ScanRequest:
         )
 
     @classmethod
-    def from_json(cls, found: dict[str, Any]) -> Self:
+    def from_json(cls, found: dict[str, Any]) -> "ScanRequest":
         """Check and read a stored request.
 
         Args:

@@ -46,12 +46,14 @@ def expendable(
         return ()
     last = checkpoints[-retention.keep_last :] if retention.keep_last > 0 else []
     must = {c.number for c in last} | {checkpoints[0].number, best} | set(pinned)
+    latest_epoch = max(c.epoch for c in checkpoints)
     spacing = 1
-    while True:
+    while spacing <= max(1, latest_epoch):
         kept = must | {c.number for c in checkpoints if c.step == 0 and c.epoch % spacing == 0}
         # A checkpoint in the middle of an epoch serves a resume only: kept while it is among
         # the last.
         size = sum(c.num_bytes for c in checkpoints if c.number in kept)
-        if size <= retention.budget_bytes or kept <= must:
+        if size <= retention.budget_bytes:
             return tuple(c.number for c in checkpoints if c.number not in kept)
         spacing *= 2
+    return tuple(c.number for c in checkpoints if c.number not in must)

@@ -1,12 +1,13 @@
 """Scans on disk: asked for by anybody, computed by one worker, read while they fill."""
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -34,6 +35,8 @@ from lossviz_analysis.store.zarr_arrays import (
 CANCEL_NAME = "cancel"
 FLUSH_SECONDS = 0.5
 DURABLE_SECONDS = 10.0
+MAX_CELL_BYTES = 2**34
+"""More than this no worker could have kept in memory; a reader does not try."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +74,7 @@ class ScanGeometry:
         return self.num_points * sum(self.chunks[split] for split in self.splits)
 
     @classmethod
-    def from_attributes(cls, found: dict[str, Any]) -> Self:
+    def from_attributes(cls, found: dict[str, Any]) -> "ScanGeometry":
         """Check the attributes of a result somebody else may have written.
 
         Args:
@@ -146,7 +149,7 @@ class ScanWriter:
         self._before_ms = 0
         self._array: Stored
         self._tile = 1
-        self.cells: np.ndarray
+        self.cells: np.ndarray = np.empty((0, 1, 1))
         """Sums by point, split and slot; slot 0 is NaN where nothing was computed."""
 
     def claim(self) -> ScanRequest:
@@ -293,7 +296,7 @@ class ScanWriter:
         head = ScanHead(
             sequence=self._head.sequence + 1,
             state=state,
-            done=int(self.chunks_done().sum()) if hasattr(self, "cells") else 0,
+            done=int(self.chunks_done().sum()) if self.cells.size else self._head.done,
             total=self._head.total,
             elapsed_ms=self._before_ms + int(1000 * (now - self._started)),
         )
@@ -314,6 +317,23 @@ class ScanWriter:
             if message or (self.folder / MESSAGE_NAME).exists():
                 put(self.folder / MESSAGE_NAME, message.encode(), durable=True)
             self.flush(state, force=True)
+        finally:
+            self.release()
+
+    def reject(self, message: str) -> None:
+        """Mark a scan whose request cannot be read as failed; no result is touched.
+
+        Args:
+            message: The sentence for people.
+        """
+        put(self.folder / MESSAGE_NAME, message.encode(), durable=True)
+        head = ScanHead(sequence=self._head.sequence + 1, state=ScanState.FAILED)
+        write_head(self.folder, head)
+
+    def pause(self) -> None:
+        """Leave a scan half-done, for the next worker, and give the lock back."""
+        try:
+            self.flush(force=True)
         finally:
             self.release()
 
@@ -434,6 +454,8 @@ class ScanReader:
         if geometry is None:
             raise StoreError(f"scan {self.scan_id} has no points yet")
         shape = (geometry.num_points, len(geometry.splits), geometry.layout.width)
+        if 8 * math.prod(shape) > MAX_CELL_BYTES:
+            raise StoreError(f"scan {self.scan_id} declares {shape} cells, more than any scan")
         if self._cells is None:
             self._cells = open_array(
                 self.folder / "result", "cells", dtypes=("<f8",), shape=shape
@@ -481,8 +503,9 @@ def submit(run: Path, request: ScanRequest) -> str:
     Raises:
         StoreError: The folder cannot be written.
     """
-    from_time = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    scan_id = f"{from_time}-{request.kind}-{uuid4().hex[:6]}"
+    now_ms = time.time_ns() // 1_000_000
+    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now_ms // 1000))
+    scan_id = f"{stamp}{now_ms % 1000:03d}-{request.kind}-{uuid4().hex[:6]}"
     folder = run / "scans" / scan_id
     building = folder.with_name(f".{scan_id}")
     attributes = {

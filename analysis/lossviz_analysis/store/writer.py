@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import numpy as np
 import zarr
@@ -74,13 +73,15 @@ def create_run(path: Path, description: RunDescription) -> None:
         description: What it is.
 
     Raises:
-        StoreError: Something is there already, or the folder cannot be written.
+        StoreError: Something is there already, the folder cannot be written, or no reader would
+            accept the description.
     """
     if path.exists() or path.is_symlink():
         raise StoreError(f"{path} exists already; resume it, or choose another name")
     building = path.with_name(f".{path.name}.tmp-{os.getpid()}")
     num_classes = description.num_classes
     num_columns = len(description.scalar_columns)
+    RunDescription.from_attributes(description.to_attributes(), path)
     try:
         make_folder(path.parent)
         shutil.rmtree(building, ignore_errors=True)
@@ -165,7 +166,7 @@ class RunWriter:
             self._lock.release()
             raise
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RunWriter":
         """Open the run."""
         self.open()
         return self
@@ -276,6 +277,10 @@ class RunWriter:
         put(self.path / MESSAGE_NAME, message.encode(), durable=True)
         self._publish(self._head.next(state=state))
 
+    def pulse_is_due(self) -> bool:
+        """Whether a sign of life given now would be written."""
+        return time.monotonic() - self._last_pulse >= PULSE_SECONDS
+
     def pulse(
         self,
         *,
@@ -299,10 +304,9 @@ class RunWriter:
         if not math.isnan(loss):
             total = (epoch - 1) * steps_per_epoch + step
             self._ring[total % STEP_RING_ROWS] = (total, epoch, loss, images_per_second)
-        now = time.monotonic()
-        if now - self._last_pulse < PULSE_SECONDS:
+        if not self.pulse_is_due():
             return
-        self._last_pulse = now
+        self._last_pulse = time.monotonic()
         self._beats += 1
         values = (
             self._beats,
@@ -360,7 +364,7 @@ class RunWriter:
 
 def _numbers_on_disk(run: Path) -> list[int]:
     names = (entry.name for entry in (run / "checkpoints").iterdir())
-    return sorted(int(name[1:]) for name in names if name[:1] == "c" and name[1:].isdigit())
+    return sorted(int(name[1:]) for name in names if name[:1] == "c" and name[1:].isdecimal())
 
 
 def _array(group: zarr.Group, name: str) -> Stored:

@@ -41,7 +41,7 @@ def create_array(
     shape: tuple[int, ...],
     chunks: tuple[int, ...],
     dtype: str,
-    fill_value: float,
+    fill_value: int | float,
     packed: str | None = None,
 ) -> Stored:
     """Create an array with the run's conventions.
@@ -112,7 +112,8 @@ def open_array(
         codec_names = {str(codec["name"]) for codec in codecs}
         lengths = [int(n) for n in cast("list[int]", found_shape)]
         dtype = np.dtype(str(document["data_type"]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError, SyntaxError):
+        # NumPy parses some names of types as Python; int() of an infinity overflows.
         raise StoreError(f"{path} is not an array of this schema") from None
     fits = len(lengths) == len(shape) == len(chunk_shape) and all(
         wanted is None or wanted == length

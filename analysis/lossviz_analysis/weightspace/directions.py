@@ -1,6 +1,7 @@
 """Directions in weight space, each repeatable from what it is made of."""
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -24,7 +25,7 @@ def gaussian_direction(layout: Layout, seed: int, *, dtype: torch.dtype) -> Vect
         The direction, on the CPU.
     """
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(layout.length, generator=generator).to(dtype)
+    return torch.randn(layout.length, generator=generator, dtype=torch.float32).to(dtype)
 
 
 def gradient_direction(
@@ -93,7 +94,7 @@ def ego_direction(
     return gradient_direction(model, members, dtype=dtype, micro_batch=micro_batch)
 
 
-def toward_direction(base: Vector, other: Vector) -> Vector:
+def toward_direction(base: Vector, other: Float[Tensor, " others"]) -> Vector:
     """From the weights at the origin to other weights (Li et al. 2018, section 3).
 
     Coordinate 0 is the origin, 1 the other model.

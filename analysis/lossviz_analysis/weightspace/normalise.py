@@ -16,10 +16,12 @@ Normalisation = Literal["none", "model", "layer", "filter"]
 
 def _to_norm(direction: Tensor, wanted: Tensor, dims: tuple[int, ...]) -> Tensor:
     """Scale `direction` so that its norm over `dims` is that of `wanted`; zero stays zero."""
-    norm = torch.linalg.vector_norm(direction, dim=dims, keepdim=True)
-    target = torch.linalg.vector_norm(wanted, dim=dims, keepdim=True)
+    # In float64: the square of a small float32 is zero in float32, and so would be its norm.
+    wide = direction.double()
+    norm = torch.linalg.vector_norm(wide, dim=dims, keepdim=True)
+    target = torch.linalg.vector_norm(wanted.double(), dim=dims, keepdim=True)
     scale = torch.where(norm == 0, torch.zeros_like(norm), target / norm)
-    return direction * scale
+    return (wide * scale).to(direction.dtype)
 
 
 def normalise(

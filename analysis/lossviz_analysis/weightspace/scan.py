@@ -20,6 +20,9 @@ from lossviz_analysis.weightspace.examples import Examples
 from lossviz_analysis.weightspace.grid import coarse_to_fine, points_of
 from lossviz_analysis.weightspace.vector import MovableModel
 
+MAX_VISIT_CHUNKS = 5
+"""Chunks computed before the caller hears of them, so that a cancelled scan stops soon."""
+
 STAGE_CHUNKS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000)
 """After each stage every point has been evaluated on so many chunks."""
 
@@ -79,7 +82,12 @@ def visits(
                 first, stop = int(reached[point, split]), min(stage, num_chunks)
                 if first < stop:
                     reached[point, split] = stop
-                    yield int(point), split, range(first, stop)
+                    for start in range(first, stop, MAX_VISIT_CHUNKS):
+                        yield (
+                            int(point),
+                            split,
+                            range(start, min(start + MAX_VISIT_CHUNKS, stop)),
+                        )
 
 
 def scan(problem: ScanProblem, done: Int[np.ndarray, "points splits"]) -> Iterator[CellChunks]:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -33,7 +32,7 @@ class Layout:
     slots: tuple[Slot, ...]
 
     @classmethod
-    def of(cls, model: nn.Module) -> Self:
+    def of(cls, model: nn.Module) -> "Layout":
         """The layout of a model's trainable parameters; only they move in a scan."""
         slots: list[Slot] = []
         offset = 0

@@ -1,0 +1,137 @@
+"""Recomputed running statistics against the moments of all examples at once."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from lossviz_analysis.weightspace.batchnorm import has_batch_norm, recompute_statistics
+
+
+def norms(model):
+    return [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+
+
+def perturbed(model, seed=0):
+    """Statistics that tell nothing, so that whatever is not recomputed shows."""
+    generator = torch.Generator().manual_seed(seed)
+    for layer in norms(model):
+        layer.running_mean.copy_(torch.randn(layer.num_features, generator=generator))
+        layer.running_var.copy_(5 + torch.rand(layer.num_features, generator=generator))
+    return model
+
+
+@pytest.mark.oracle
+def test_one_batch_gives_torchs_own_cumulative_statistics(network, resident, plain):
+    model = perturbed(network())
+    recompute_statistics(model, resident("train", 500), dtype=torch.float64)
+
+    twin = network().train()
+    for layer in norms(twin):
+        layer.reset_running_stats()
+        layer.momentum = None
+    with torch.no_grad():
+        twin(torch.from_numpy(plain("train", 500)[0]))
+    assert len(norms(model)) == 2
+    for found, expected in zip(norms(model), norms(twin), strict=True):
+        torch.testing.assert_close(
+            found.running_mean, expected.running_mean, rtol=1e-10, atol=1e-13
+        )
+        torch.testing.assert_close(found.running_var, expected.running_var, rtol=1e-10, atol=0)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("num_examples", [200, 250, 299])
+def test_several_batches_are_pooled_as_if_they_were_one_sample(
+    network, resident, plain, monkeypatch, num_examples
+):
+    monkeypatch.setattr("lossviz_analysis.weightspace.batchnorm.MIN_BATCH", 100)
+    model = perturbed(network())
+    recompute_statistics(model, resident("train", num_examples), dtype=torch.float64)
+
+    images = torch.from_numpy(plain("train", num_examples)[0])
+    halves = images[: num_examples // 2], images[num_examples // 2 :]
+    twin = network().train()
+    with torch.no_grad():
+        inner = torch.cat([twin[0](half) for half in halves])
+        deeper = torch.cat([twin[:4](half) for half in halves])
+    for layer, values in zip(norms(model), (inner, deeper), strict=True):
+        flat = values.transpose(0, 1).flatten(1)
+        torch.testing.assert_close(layer.running_mean, flat.mean(1), rtol=1e-10, atol=1e-13)
+        torch.testing.assert_close(
+            layer.running_var, flat.var(1, unbiased=True), rtol=1e-10, atol=0
+        )
+    # Averaging the two batches' variances instead would be visibly off.
+    averaged = torch.stack([twin[0](half).var((0, 2, 3)) for half in halves]).mean(0)
+    assert (averaged / norms(model)[0].running_var - 1).abs().max() > 1e-6
+
+
+def test_batches_are_equal_and_at_least_the_minimum(network, resident, monkeypatch):
+    monkeypatch.setattr("lossviz_analysis.weightspace.batchnorm.MIN_BATCH", 100)
+    sizes = []
+    model = network()
+    model[0].register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    for num_examples in (50, 199, 200, 399):
+        sizes.clear()
+        recompute_statistics(model, resident("train", num_examples), dtype=torch.float64)
+        assert sum(sizes) == num_examples
+        assert max(sizes) - min(sizes) <= 1
+        assert min(sizes) >= min(100, num_examples)
+
+
+def test_modes_momenta_hooks_and_weights_are_as_before(network, resident):
+    model = network()
+    norms(model)[0].momentum = None
+    norms(model)[1].momentum = 0.3
+    weights = [p.clone() for p in model.parameters()]
+    recompute_statistics(model, resident("train", 60), dtype=torch.float64)
+    assert [layer.momentum for layer in norms(model)] == [None, 0.3]
+    assert not any(module.training for module in model.modules())
+    assert all(len(layer._forward_pre_hooks) == 0 for layer in norms(model))
+    pairs = zip(model.parameters(), weights, strict=True)
+    assert all(torch.equal(p, before) for p, before in pairs)
+
+
+def test_a_failing_forward_pass_leaves_modes_and_hooks_in_order(network, resident):
+    model = network()
+    handle = model[-1].register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        recompute_statistics(model, resident("train", 60), dtype=torch.float64)
+    handle.remove()
+    assert [layer.momentum for layer in norms(model)] == [0.1, 0.1]
+    assert not any(module.training for module in model.modules())
+    assert all(len(layer._forward_pre_hooks) == 0 for layer in norms(model))
+
+
+def test_dropout_stays_off_while_statistics_are_taken(network, resident):
+    model = network()
+    dropped = nn.Sequential(nn.Dropout(0.5), *copy.deepcopy(model))
+    for each in (model, dropped):
+        recompute_statistics(each, resident("train", 60), dtype=torch.float64)
+    for plain_layer, layer in zip(norms(model), norms(dropped), strict=True):
+        assert torch.equal(plain_layer.running_mean, layer.running_mean)
+
+
+def test_float32_statistics_are_close_to_float64(network, resident):
+    double, single = network(), network(torch.float32)
+    recompute_statistics(double, resident("train", 200), dtype=torch.float64)
+    recompute_statistics(single, resident("train", 200), dtype=torch.float32)
+    for exact, layer in zip(norms(double), norms(single), strict=True):
+        torch.testing.assert_close(
+            layer.running_var.double(), exact.running_var, rtol=1e-5, atol=0
+        )
+
+
+def test_which_models_keep_statistics(network):
+    assert has_batch_norm(network())
+    assert not has_batch_norm(nn.Linear(2, 2))
+    assert not has_batch_norm(nn.BatchNorm2d(3, track_running_stats=False))
+    assert has_batch_norm(nn.Sequential(nn.BatchNorm1d(3)))
+
+
+def test_a_model_without_batch_norm_is_left_alone(resident):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10)).double()
+    before = model[1].weight.clone()
+    recompute_statistics(model, resident("train", 30), dtype=torch.float64)
+    assert torch.equal(model[1].weight, before)

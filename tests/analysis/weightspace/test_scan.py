@@ -1,0 +1,434 @@
+"""A scan against the slow road: copy the model, add the directions, loop over a loader."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, TensorDataset
+
+from lossviz_analysis.weightspace.batchnorm import recompute_statistics
+from lossviz_analysis.weightspace.directions import ego_direction, gaussian_direction
+from lossviz_analysis.weightspace.grid import coarse_to_fine, linspace, points_of
+from lossviz_analysis.weightspace.normalise import normalise
+from lossviz_analysis.weightspace.scan import (
+    MAX_VISIT_CHUNKS,
+    STAGE_CHUNKS,
+    ScanProblem,
+    scan,
+    visits,
+)
+from lossviz_analysis.weightspace.vector import MovableModel
+
+NUM_TRAIN, NUM_TEST = 330, 120
+PAIR = (3, 8)
+SPAN = 0.5
+GRID = (linspace(-SPAN, SPAN, 5), linspace(-SPAN, SPAN, 3))
+NUM_CELLS = 15
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    """Chunks of 100 examples: 4 on the training split, 2 on the test split."""
+    monkeypatch.setattr("lossviz_analysis.weightspace.examples.CHUNK_EXAMPLES", 100)
+
+
+@pytest.fixture
+def ego_plane(network, resident):
+    """The ego plane of two classes, ready to scan."""
+
+    def build(dtype=torch.float64, micro_batch=64, *, recompute=False):
+        model = network(dtype)
+        train, test = resident("train", NUM_TRAIN), resident("test", NUM_TEST)
+        directions = tuple(
+            ego_direction(model, train, c, dtype=dtype, micro_batch=50) for c in PAIR
+        )
+        return ScanProblem(
+            movable=MovableModel(model),
+            splits=(train, test),
+            directions=directions,
+            coordinates=GRID,
+            dtype=dtype,
+            micro_batch=micro_batch,
+            with_confusion=True,
+            recompute_on=train if recompute else None,
+        )
+
+    return build
+
+
+def nothing_done(num_splits=2):
+    return np.zeros((NUM_CELLS, num_splits), np.int64)
+
+
+def gather(problem, done=None, *, visits_before_stop=None, cells=None):
+    """Adds up what a scan yields, chunk by chunk, as the store does."""
+    width = 1 + 5 * 10 + 100
+    cells = np.zeros((NUM_CELLS, len(problem.splits), width)) if cells is None else cells
+    steps = scan(problem, nothing_done() if done is None else done)
+    for number, found in enumerate(steps):
+        assert found.first_chunk == cells[found.point, found.split, 0]
+        for row in found.sums:
+            cells[found.point, found.split] += row
+        if number + 1 == visits_before_stop:
+            break
+    steps.close()
+    return cells
+
+
+def slow_plane(model, directions, loaders, before_evaluation=None):
+    """Cross-entropy sums, mistakes and confusion at every point, in float64, one by one."""
+    losses = np.zeros((NUM_CELLS, len(loaders)))
+    confusion = np.zeros((NUM_CELLS, len(loaders), 10, 10), np.int64)
+    point = -1
+    for a in GRID[0].tolist():
+        for b in GRID[1].tolist():
+            point += 1
+            moved = copy.deepcopy(model)
+            with torch.no_grad():
+                for parameter, first, second in zip(
+                    moved.parameters(), *directions, strict=True
+                ):
+                    parameter += a * first + b * second
+            if before_evaluation is not None:
+                before_evaluation(moved)
+            moved.eval()
+            for split, loader in enumerate(loaders):
+                for images, labels in loader:
+                    with torch.no_grad():
+                        logits = moved(images)
+                    losses[point, split] += float(
+                        functional.cross_entropy(logits, labels, reduction="sum")
+                    )
+                    for label, guess in zip(
+                        labels.tolist(), logits.argmax(1).tolist(), strict=True
+                    ):
+                        confusion[point, split, label, guess] += 1
+    return losses, confusion
+
+
+def slow_ego(model, images, labels, true_class):
+    """Minus the mean gradient of the class, tensor by tensor."""
+    twin = copy.deepcopy(model).eval()
+    members = labels == true_class
+    functional.cross_entropy(twin(images[members]), labels[members]).backward()
+    return [-p.grad for p in twin.parameters()]
+
+
+@pytest.fixture
+def reference(network, plain):
+    """The same plane by the slow road, which shares no code with the scan."""
+
+    def build(before_evaluation=None):
+        model = network()
+        tensors = [
+            tuple(torch.from_numpy(a) for a in plain(split, n))
+            for split, n in (("train", NUM_TRAIN), ("test", NUM_TEST))
+        ]
+        directions = [slow_ego(model, *tensors[0], c) for c in PAIR]
+        loaders = [DataLoader(TensorDataset(*pair), batch_size=37) for pair in tensors]
+        return slow_plane(model, directions, loaders, before_evaluation)
+
+    return build
+
+
+def parts(cells):
+    """Loss sums, mistakes and confusion out of cells of ten classes."""
+    seen, loss, _, mistakes, nonfinite = (
+        cells[..., 1:51].reshape(NUM_CELLS, 2, 5, 10).transpose(2, 0, 1, 3)
+    )
+    assert (seen.sum(-1) == (NUM_TRAIN, NUM_TEST)).all()
+    assert not nonfinite.any()
+    return loss.sum(-1), mistakes.sum(-1), cells[..., 51:].reshape(NUM_CELLS, 2, 10, 10)
+
+
+@pytest.mark.oracle
+def test_an_ego_plane_in_float64_is_that_of_the_straight_road(ego_plane, reference):
+    cells = gather(ego_plane())
+    loss, mistakes, confusion = parts(cells)
+    expected_loss, expected_confusion = reference()
+    assert np.array_equal(confusion, expected_confusion)
+    wrong = expected_confusion.sum((2, 3)) - np.trace(expected_confusion, axis1=2, axis2=3)
+    assert np.array_equal(mistakes, wrong)
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-10)
+    # The plane is not flat, and the network neither perfect nor at chance everywhere.
+    assert wrong[:, 0].min() < 0.5 * NUM_TRAIN < wrong[:, 0].max()
+    assert len(set(wrong[:, 0].tolist())) > NUM_CELLS // 2
+    # By class the sums are those of the confusion's rows.
+    by_class = cells[..., 1:51].reshape(NUM_CELLS, 2, 5, 10)
+    assert np.array_equal(by_class[:, :, 0], confusion.sum(3))
+    diagonal = np.diagonal(confusion, axis1=2, axis2=3)
+    assert np.array_equal(by_class[:, :, 3], confusion.sum(3) - diagonal)
+
+
+@pytest.mark.oracle
+def test_a_plane_with_recomputed_statistics_is_that_of_the_straight_road(
+    ego_plane, reference, plain
+):
+    images = torch.from_numpy(plain("train", NUM_TRAIN)[0])
+
+    def fresh_statistics(model):
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_running_stats()
+                module.momentum = None
+        with torch.no_grad():
+            model.train()(images)
+
+    loss, _, confusion = parts(gather(ego_plane(recompute=True)))
+    expected_loss, expected_confusion = reference(fresh_statistics)
+    assert np.array_equal(confusion, expected_confusion)
+    np.testing.assert_allclose(loss, expected_loss, rtol=1e-9)
+    frozen_loss, _, _ = parts(gather(ego_plane()))
+    assert np.abs(frozen_loss / loss - 1).max() > 0.01
+
+
+def test_float32_agrees_with_float64_within_the_stated_tolerance(ego_plane):
+    exact, _, _ = parts(gather(ego_plane()))
+    single, _, _ = parts(gather(ego_plane(torch.float32)))
+    sizes = np.array([NUM_TRAIN, NUM_TEST])
+    np.testing.assert_allclose(single / sizes, exact / sizes, rtol=1e-5, atol=1e-6)
+    assert (single != exact).any()
+
+
+@pytest.mark.parametrize("recompute", [False, True], ids=["frozen", "recompute"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_an_interrupted_scan_ends_with_the_same_bits(ego_plane, dtype, recompute):
+    at_once = gather(ego_plane(dtype, recompute=recompute))
+    resumed = None
+    for visits_before_stop in (1, 7, 13, None):
+        done = nothing_done() if resumed is None else resumed[..., 0].astype(np.int64)
+        resumed = gather(
+            ego_plane(dtype, recompute=recompute),
+            done,
+            visits_before_stop=visits_before_stop,
+            cells=resumed,
+        )
+    assert resumed is not None
+    assert (resumed[..., 0] == (4, 2)).all()
+    assert resumed.tobytes() == at_once.tobytes()
+
+
+def test_the_order_of_points_does_not_change_a_bit(ego_plane, monkeypatch):
+    at_once = gather(ego_plane(torch.float32))
+    shuffled = np.random.default_rng(1).permutation(NUM_CELLS)
+    monkeypatch.setattr("lossviz_analysis.weightspace.scan.coarse_to_fine", lambda _: shuffled)
+    first = next(iter(scan(ego_plane(torch.float32), nothing_done())))
+    assert first.point == shuffled[0]
+    assert gather(ego_plane(torch.float32)).tobytes() == at_once.tobytes()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_the_micro_batch_does_not_change_a_bit_on_a_cpu(ego_plane, dtype):
+    found = {gather(ego_plane(dtype, micro_batch=size)).tobytes() for size in (50, 64, 200)}
+    assert len(found) == 1
+
+
+def test_the_splits_do_not_disturb_each_other(ego_plane):
+    both = gather(ego_plane())
+    problem = ego_plane()
+    alone = ScanProblem(**{**vars(problem), "splits": problem.splits[1:]})
+    cells = np.zeros((NUM_CELLS, 1, both.shape[2]))
+    for found in scan(alone, nothing_done(1)):
+        cells[found.point, 0] += found.sums.sum(0)
+    np.testing.assert_allclose(cells[:, 0], both[:, 1], rtol=1e-14)
+
+
+def snapshot(problem):
+    return {name: t.clone() for name, t in problem.movable.model.state_dict().items()}
+
+
+def unchanged(problem, before):
+    after = problem.movable.model.state_dict()
+    return all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("recompute", [False, True], ids=["frozen", "recompute"])
+@pytest.mark.parametrize("visits_before_stop", [None, 1, 5])
+def test_the_model_is_back_at_the_origin_to_the_bit(ego_plane, recompute, visits_before_stop):
+    problem = ego_plane(torch.float32, recompute=recompute)
+    before = snapshot(problem)
+    gather(problem, visits_before_stop=visits_before_stop)
+    assert unchanged(problem, before)
+    assert not problem.movable.model.training
+
+
+def test_the_model_is_back_at_the_origin_after_a_failure(ego_plane):
+    problem = ego_plane(torch.float32, recompute=True)
+    before = snapshot(problem)
+    steps = scan(problem, nothing_done())
+    next(steps)
+    assert not unchanged(problem, before)
+    handle = problem.movable.model[-1].register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        for _ in steps:
+            pass
+    handle.remove()
+    assert unchanged(problem, before)
+
+
+def test_frozen_statistics_are_not_touched_while_a_scan_runs(ego_plane):
+    problem = ego_plane(torch.float32)
+    before = {name: b.clone() for name, b in problem.movable.model.named_buffers()}
+    for _ in scan(problem, nothing_done()):
+        for name, buffer in problem.movable.model.named_buffers():
+            assert torch.equal(buffer, before[name])
+
+
+def test_recomputed_statistics_are_those_of_the_point(ego_plane, resident):
+    problem = ego_plane(recompute=True)
+    points = points_of(problem.coordinates)
+    steps = scan(problem, nothing_done())
+    found = next(steps)
+    model = copy.deepcopy(problem.movable.model)
+    steps.close()
+    problem.movable.move_to(problem.directions, tuple(points[found.point].tolist()))
+    recompute_statistics(
+        problem.movable.model, resident("train", NUM_TRAIN), dtype=torch.float64
+    )
+    for name, buffer in model.named_buffers():
+        assert torch.equal(buffer, dict(problem.movable.model.named_buffers())[name])
+
+
+def test_at_the_centre_every_plane_shows_the_model_itself(ego_plane, network, plain):
+    problem = ego_plane()
+    model = problem.movable.model
+    other = tuple(
+        normalise(
+            gaussian_direction(problem.movable.layout, seed, dtype=torch.float64),
+            problem.movable.base,
+            problem.movable.layout,
+            "filter",
+        )
+        for seed in (1, 2)
+    )
+    centre = NUM_CELLS // 2
+    assert points_of(GRID)[centre].tolist() == [0.0, 0.0]
+    cells = gather(problem)
+    again = gather(ScanProblem(**{**vars(problem), "directions": other}))
+    assert cells[centre].tobytes() == again[centre].tobytes()
+    assert cells[0].tobytes() != again[0].tobytes()
+    images, labels = (torch.from_numpy(a) for a in plain("test", NUM_TEST))
+    with torch.no_grad():
+        loss = functional.cross_entropy(network()(images), labels, reduction="sum")
+    assert cells[centre, 1, 11:21].sum() == pytest.approx(float(loss), rel=1e-12)
+    assert not model.training
+
+
+def test_a_point_that_overflows_is_counted_and_does_not_spoil_its_neighbours(ego_plane):
+    problem = ego_plane(torch.float32)
+    far = ScanProblem(
+        **{**vars(problem), "directions": tuple(1e38 * d for d in problem.directions)}
+    )
+    cells = gather(far)
+    assert np.isfinite(cells).all()
+    nonfinite = cells[..., 41:51].sum(-1)
+    assert nonfinite[0, 0] == NUM_TRAIN
+    assert nonfinite[NUM_CELLS // 2].tolist() == [0, 0]
+    assert cells[NUM_CELLS // 2].tobytes() == gather(problem)[NUM_CELLS // 2].tobytes()
+
+
+# Where a scan stops, and in which order.
+
+
+def test_points_vary_slowest_along_the_first_direction():
+    found = points_of((np.array([-1.0, 0.0, 1.0]), np.array([5.0, 6.0])))
+    assert found.tolist() == [[-1, 5], [-1, 6], [0, 5], [0, 6], [1, 5], [1, 6]]
+    assert points_of((np.array([3.0, 4.0]),)).tolist() == [[3], [4]]
+
+
+@given(st.integers(1, 300).map(lambda n: 2 * n + 1), st.floats(1e-6, 1e6))
+def test_a_symmetric_range_has_zero_in_its_centre_and_both_its_ends(num_points, span):
+    found = linspace(-span, span, num_points)
+    assert found[num_points // 2] == 0.0
+    assert (found[0], found[-1]) == (-span, span)
+    assert (np.diff(found) > 0).all()
+
+
+def test_an_asymmetric_range_keeps_its_own_points():
+    assert linspace(-0.5, 1.5, 5).tolist() == [-0.5, 0.0, 0.5, 1.0, 1.5]
+    assert linspace(-1, 1, 4).tolist() == np.linspace(-1, 1, 4).tolist()
+
+
+grids = st.lists(st.integers(2, 33), min_size=1, max_size=2).map(tuple)
+
+
+@given(grids)
+@settings(deadline=None)
+def test_coarse_to_fine_visits_every_point_once_the_corners_first(points):
+    order = coarse_to_fine(points)
+    assert sorted(order.tolist()) == list(range(math.prod(points)))
+    where = np.stack(np.unravel_index(order, points), axis=1)
+    ends = np.array(points) - 1
+    corners = ((where == 0) | (where == ends)).all(axis=1)
+    num_corners = 2 ** len(points)
+    assert corners[:num_corners].all()
+    assert not corners[num_corners:].any()
+
+
+@pytest.mark.parametrize("points", [(17,), (17, 17), (19, 19), (51, 41)])
+def test_an_early_picture_has_no_large_hole(points):
+    """After a share s of the points no point is farther from one seen than about s^(-1/d)."""
+    order = coarse_to_fine(points)
+    everywhere = np.stack(np.unravel_index(np.arange(math.prod(points)), points), axis=1)
+    for halvings in (1, 2, 3):
+        seen = everywhere[order[: (2**halvings + 1) ** len(points)]]
+        distance = np.abs(everywhere[:, None] - seen[None]).max(-1).min(1)
+        assert distance.max() <= math.ceil(max(points) / 2**halvings)
+
+
+def test_a_line_of_nine_is_halved_again_and_again():
+    assert coarse_to_fine((9,)).tolist() == [0, 8, 4, 2, 6, 3, 5, 1, 7]
+
+
+@st.composite
+def half_done(draw):
+    points = draw(st.lists(st.integers(2, 6), min_size=1, max_size=2).map(tuple))
+    chunks = draw(st.lists(st.integers(1, 60), min_size=1, max_size=2).map(tuple))
+    done = [
+        [draw(st.integers(0, n)) if draw(st.booleans()) else 0 for n in chunks]
+        for _ in range(math.prod(points))
+    ]
+    return points, chunks, np.array(done, np.int64)
+
+
+@given(half_done(), st.booleans())
+@settings(deadline=None, max_examples=150)
+def test_visits_cover_what_is_left_once_and_in_order(case, point_major):
+    points, chunks, done = case
+    before = done.copy()
+    reached = done.copy()
+    for point, split, span in visits(points, chunks, done, point_major=point_major):
+        assert span.start == reached[point, split]
+        assert 1 <= len(span) <= MAX_VISIT_CHUNKS
+        reached[point, split] = span.stop
+    assert (reached == chunks).all()
+    assert np.array_equal(done, before)
+
+
+@given(half_done())
+@settings(deadline=None)
+def test_every_point_gets_its_first_chunks_before_any_gets_more(case):
+    points, chunks, _ = case
+    done = np.zeros((math.prod(points), len(chunks)), np.int64)
+    reached = done.copy()
+    for point, split, span in visits(points, chunks, done, point_major=False):
+        stage = min((s for s in (*STAGE_CHUNKS, 10**9) if s >= span.stop), default=0)
+        earlier = max((s for s in (0, *STAGE_CHUNKS) if s < stage))
+        behind = np.minimum(chunks, earlier)
+        assert (reached >= behind).all()
+        reached[point, split] = span.stop
+
+
+@given(half_done())
+@settings(deadline=None)
+def test_where_arriving_is_expensive_every_point_is_finished_at_once(case):
+    points, chunks, done = case
+    seen = [point for point, _, _ in visits(points, chunks, done, point_major=True)]
+    arrivals = [p for k, p in enumerate(seen) if k == 0 or seen[k - 1] != p]
+    assert len(arrivals) == len(set(arrivals))

@@ -1,0 +1,43 @@
+"""Which device computes, and with which arithmetic."""
+
+import torch
+
+from lossviz_analysis.errors import LossvizError
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The device to compute on, with TensorFloat-32 switched off: float32 here means float32.
+
+    Args:
+        wanted: `auto` (CUDA where there is one), `cpu`, `cuda` or `cuda:N`.
+
+    Returns:
+        The device.
+
+    Raises:
+        LossvizError: There is no such device here.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise LossvizError(f"device is auto, cpu, cuda or cuda:N; got {wanted!r}") from None
+    if device.type not in ("cpu", "cuda"):
+        raise LossvizError(f"device is auto, cpu, cuda or cuda:N; got {wanted!r}")
+    if device.type == "cuda":
+        present = torch.cuda.device_count()
+        if (device.index or 0) >= present:
+            raise LossvizError(
+                f"device {wanted!r} is not here: this machine shows {present} GPUs"
+            )
+    return device
+
+
+def micro_batch_for(device: torch.device) -> int:
+    """Examples in one forward pass; on a CPU large batches lose time in the allocator."""
+    return 1_000 if device.type == "cuda" else 200

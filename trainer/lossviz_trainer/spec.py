@@ -1,0 +1,70 @@
+"""What a training daemon is asked to do, as the command line passes it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, cast
+
+from lossviz_analysis.errors import LossvizError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpec:
+    """One request for training; only `run` matters to a resume."""
+
+    run: Path
+    """Folder of the run, ending in .zarr."""
+    resume: bool = False
+    """Go on with a run that exists."""
+    data: str = "digits"
+    model: str = "resnet20"
+    recipe: str = "anneal-lr"
+    overrides: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Recipe fields given on the command line."""
+    train_examples: int | None = None
+    seed: int = 0
+    device: str = "auto"
+    checkpoint_every: int | None = None
+    """Epochs between checkpoints; None chooses by the size of the model."""
+    keep_bytes: int | None = None
+    """Byte budget of the kept checkpoints; None means the default of the retention rule."""
+    data_root: Path | None = None
+    """Where cifar10 and cifar100 lie or are downloaded to; None means beside the runs."""
+    download: bool = True
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read a spec as the command line wrote it.
+
+        Args:
+            text: A JSON object of the fields above.
+
+        Returns:
+            The spec.
+
+        Raises:
+            LossvizError: It is not such an object.
+        """
+        try:
+            found: Any = json.loads(text)
+        except ValueError:
+            raise LossvizError("the training spec is not JSON") from None
+        known = set(cls.__dataclass_fields__)
+        if not isinstance(found, dict) or "run" not in found or not set(found) <= known:
+            raise LossvizError(f"the training spec needs `run` and knows only {sorted(known)}")
+        fields = cast("dict[str, Any]", found)
+        for name in ("run", "data_root"):
+            if fields.get(name) is not None:
+                fields[name] = Path(str(fields[name])).absolute()
+        return cls(**fields)
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where decoded images are kept: beside the runs."""
+        return cache_folder_of(self.run)
+
+
+def cache_folder_of(run: Path) -> Path:
+    """Where decoded images of a run's data are kept: beside the runs."""
+    return run.parent / ".lossviz-cache"

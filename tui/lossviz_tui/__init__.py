@@ -1,0 +1,1 @@
+"""The command line and the terminal app: reads the store, starts processes."""

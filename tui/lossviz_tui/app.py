@@ -1,0 +1,321 @@
+"""The app: a switchboard between keys, the tail and the views.
+
+Nothing slow is imported here. What the views need (numpy, zarr, the painters) comes with
+`stage`, loaded on a thread after the first frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from textual import actions, on, work
+from textual.app import App, ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from lossviz_analysis.errors import LossvizError
+from lossviz_tui.keys import KEYS
+from lossviz_tui.messages import Replaceable
+from lossviz_tui.screens.confirm import ConfirmScreen
+from lossviz_tui.screens.help import HelpScreen
+from lossviz_tui.selection import Selection
+from lossviz_tui.widgets.budget import ByteBudget
+from lossviz_tui.widgets.rowdiff import RowDiffView
+
+if TYPE_CHECKING:
+    from textual.strip import Strip
+
+    from lossviz_tui.stage import Stage
+
+POLL_SECONDS = 0.25
+BYTES_PER_SECOND = 30_000.0
+SLOW_FACTOR = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppOptions:
+    """How the app was asked to behave."""
+
+    color: Literal["auto", "truecolor", "256", "16", "none"] = "auto"
+    charset: Literal["auto", "braille", "blocks", "ascii"] = "auto"
+    light: bool = False
+    mouse: bool = True
+    slow: bool = False
+    readonly: bool = False
+
+
+class Painted(Message):
+    """Lines for the status and the view were painted on a thread."""
+
+    def __init__(
+        self, number: int, status: list[Strip], view: list[Strip], urgent: bool
+    ) -> None:
+        self.number = number
+        self.status = status
+        self.view = view
+        self.urgent = urgent
+        super().__init__()
+
+
+class StageSet(Message):
+    """Everything the views need has been loaded."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        super().__init__()
+
+
+class LossvizApp(App[None]):
+    """Watches one run, or lets one be picked."""
+
+    TITLE = "lossviz-tui"
+    CSS = """
+    Screen { layout: vertical; }
+    #status { height: 2; }
+    #view { height: 1fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(key.keys, key.action, key.label, show=key.in_footer, key_display=key.shown)
+        for key in KEYS
+    ]
+
+    def __init__(self, path: Path, options: AppOptions) -> None:
+        super().__init__()
+        self._path = path
+        self._options = options
+        self._stage: Stage | None = None
+        self._paint_number = 0
+        self._leaving = threading.Event()
+        rate = BYTES_PER_SECOND * (SLOW_FACTOR if options.slow else 1.0)
+        self._budget = ByteBudget(rate, time.monotonic, burst_bytes=3 * rate)
+
+    def compose(self) -> ComposeResult:
+        """Two lines of status, one view, the keys."""
+        yield RowDiffView(id="status")
+        yield RowDiffView(id="view", budget=self._budget)
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        """Restore the terminal on signals that would leave it broken, then load the rest."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._leave, 128 + number)
+        self.theme = "textual-light" if self._options.light else "textual-dark"
+        self.call_after_refresh(self._load)
+
+    def _leave(self, code: int) -> None:
+        self.exit(return_code=code)
+
+    def on_unmount(self) -> None:
+        """Let the thread that polls go."""
+        self._leaving.set()
+
+    @work(thread=True, group="tail")
+    def _load(self) -> None:
+        """Load the stage, then follow the run until the app leaves."""
+        module: Any = importlib.import_module("lossviz_tui.stage")
+        look = module.look_for(
+            self._options.color,
+            self._options.charset,
+            dark=not self._options.light,
+            console=self.console,
+        )
+        stage: Stage = module.Stage(self._path, look, self.post_message)
+        self.post_message(StageSet(stage))
+        pause = POLL_SECONDS / (SLOW_FACTOR if self._options.slow else 1.0)
+        while not self._leaving.wait(pause):
+            stage.tail.step()
+
+    def on_stage_set(self, message: StageSet) -> None:
+        """From here on there is something to show."""
+        self._stage = message.stage
+        self.set_interval(1.0, self._repaint)
+        self._repaint(urgent=True)
+        self.refresh_bindings()
+
+    @on(Replaceable)
+    def take(self, message: Replaceable) -> None:
+        """Take what the tail told, and show it."""
+        if self._stage is not None:
+            self._stage.take(message)
+            self._repaint()
+
+    def on_row_diff_view_size_changed(self, message: RowDiffView.SizeChanged) -> None:
+        """Paint for the new size."""
+        message.stop()
+        self._repaint(urgent=True)
+
+    def _repaint(self, *, urgent: bool = False) -> None:
+        """Paint the present scene on a thread; an older painting under way is dropped."""
+        if self._stage is None or not self.is_running:
+            return
+        self._paint_number += 1
+        status, view = (self.query_one(f"#{name}", RowDiffView) for name in ("status", "view"))
+        self._paint(self._paint_number, status.content_size, view.content_size, urgent)
+
+    @work(thread=True, group="paint", exclusive=True)
+    def _paint(self, number: int, status: Size, view: Size, urgent: bool) -> None:
+        stage = self._stage
+        if stage is None or number < self._paint_number:
+            return
+        self.post_message(
+            Painted(number, stage.paint_status(status), stage.paint(view), urgent)
+        )
+
+    def on_painted(self, message: Painted) -> None:
+        """Show what was painted, unless something newer is on its way."""
+        if message.number < self._paint_number and not message.urgent:
+            return
+        self.query_one("#status", RowDiffView).show(message.status, urgent=message.urgent)
+        self.query_one("#view", RowDiffView).show(message.view, urgent=message.urgent)
+
+    # Actions: each is one line of the table of keys.
+
+    def _select(self, selection: Selection) -> None:
+        if self._stage is not None:
+            self._stage.select(selection)
+            self._repaint(urgent=True)
+            self.refresh_bindings()
+
+    def action_view(self, name: str) -> None:
+        """Another view."""
+        if self._stage is not None:
+            self._select(replace(self._stage.selection, view=name))
+
+    def _navigate(self, how: str, *steps: int) -> None:
+        """A step of `navigation`, named because that module is loaded late."""
+        if self._stage is not None:
+            step = getattr(importlib.import_module("lossviz_tui.navigation"), how)
+            self._select(step(self._stage.scene, *steps))
+
+    def action_epoch(self, step: int) -> None:
+        """Another epoch; in the CCTM the entry beside."""
+        self._navigate("epoch_moved", step)
+
+    def action_column(self, step: int) -> None:
+        """The entry beside in the CCTM."""
+        self._navigate("cell_moved", 0, step)
+
+    def action_first(self) -> None:
+        """The first epoch."""
+        self._navigate("first_epoch")
+
+    def action_hold(self) -> None:
+        """Hold this epoch, or follow again."""
+        self._navigate("epoch_held")
+
+    def action_move(self, step: int) -> None:
+        """Another line of the list at hand."""
+        self._navigate("moved", step)
+
+    def action_set(self, change: str) -> None:
+        """A switch of the selection."""
+        self._navigate(change)
+
+    def action_turn(self, step: int) -> None:
+        """Turn the cut."""
+        self._navigate("cut_turned", step)
+
+    def action_open(self) -> None:
+        """What enter means here."""
+        if self._stage is not None:
+            self._stage.opened()
+            self._select(self._stage.selection)
+
+    def action_classes(self) -> None:
+        """Choose classes by name."""
+        self._ask("class_picker", self._classes_chosen)
+
+    def _classes_chosen(self, chosen: tuple[int, ...] | None) -> None:
+        if self._stage is not None and chosen is not None:
+            pair = (chosen[0], chosen[1])
+            self._select(replace(self._stage.selection, pair=pair, classes=chosen))
+
+    def action_scan(self) -> None:
+        """Ask for a scan."""
+        self._ask("scan_form", self._scan_asked)
+
+    def _scan_asked(self, scan_id: str | None) -> None:
+        if self._stage is not None and scan_id is not None:
+            self._stage.scan_started(scan_id)
+            self._select(self._stage.selection)
+
+    def _ask(self, screen: str, then: Callable[[Any], None]) -> None:
+        """Bring up one of the stage's screens."""
+        if self._stage is None:
+            return
+        try:
+            self.push_screen(getattr(self._stage, screen)(), then)
+        except LossvizError as error:
+            self.notify(str(error), severity="warning", markup=False)
+
+    def action_cancel_scan(self) -> None:
+        """Cancel the scan in focus, after a question."""
+        question = "Cancel this scan? What is done is kept."
+        self.push_screen(ConfirmScreen(question), self._cancel_answered)
+
+    def _cancel_answered(self, yes: bool | None) -> None:
+        if yes and self._stage is not None:
+            self._tell(self._stage.cancel_scan)
+
+    def action_export(self) -> None:
+        """Write the data of this view to a file."""
+        if self._stage is not None:
+            self._tell(lambda: f"wrote {self._stage.export()}" if self._stage else "")
+
+    def _tell(self, deed: Callable[[], str]) -> None:
+        """Do something and say how it went."""
+        try:
+            self.notify(deed(), markup=False)
+        except (LossvizError, OSError) as error:
+            self.notify(str(error), severity="warning", markup=False)
+
+    def action_help(self) -> None:
+        """Every key, and how to read this view."""
+        if self._stage is not None:
+            view, text = self._stage.selection.view, self._stage.how_to_read()
+            self.push_screen(HelpScreen(view, text, readonly=self._options.readonly))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer only the keys that mean something in this view."""
+        wanted = f"{action}({', '.join(map(repr, parameters))})" if parameters else action
+        keys = [key for key in KEYS if key.action == wanted]
+        if not keys:
+            return True
+        if self._stage is None:
+            return wanted == "quit"
+        view, has_run = self._stage.selection.view, self._stage.has_run
+        return any(
+            view in key.views
+            and not (key.starts_work and self._options.readonly)
+            and (has_run or action != "view" or parameters == ("runs",))
+            for key in keys
+        )
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Everything a key can do here, by name."""
+        yield from super().get_system_commands(screen)
+        for key in KEYS:
+            name, parameters = actions.parse(key.action)[1:]
+            if self.check_action(name, parameters):
+                run = functools.partial(self.run_action, key.action)
+                yield SystemCommand(f"{key.label} ({key.shown})", key.help, run)
+
+
+def run_app(path: Path, options: AppOptions) -> int:
+    """Run the app until it is left; the exit code."""
+    app = LossvizApp(path, options)
+    app.run(mouse=options.mouse)
+    return app.return_code or 0

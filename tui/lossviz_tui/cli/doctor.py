@@ -1,0 +1,109 @@
+"""`lossviz-tui doctor`: what this terminal, this machine and this run are fit for."""
+
+import importlib.metadata
+import locale
+import os
+import platform
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from lossviz_analysis.store.fields import StoreError
+from lossviz_analysis.store.reader import RunReader, standing
+from lossviz_analysis.store.results import read_result
+from lossviz_analysis.store.scans import find_scans
+from lossviz_tui.cli.paths import open_run
+from lossviz_tui.launch import gpus_by_torch
+from lossviz_tui.paint.cells import clean_text
+
+PACKAGES = (
+    "lossviz-tui",
+    "torch",
+    "torchvision",
+    "textual",
+    "rich",
+    "plotext",
+    "numpy",
+    "zarr",
+)
+
+
+def doctor(
+    run: Annotated[Path | None, typer.Argument(help="A run to look through, too")] = None,
+) -> None:
+    """Say what terminal, machine and run are fit for; exit code 1 if the run is damaged."""
+    for name, value in (*_machine(), *_terminal()):
+        typer.echo(f"{name:14} {value}")
+    if run is None:
+        return
+    reader = open_run(run)
+    typer.echo("")
+    complaints = _health(reader)
+    if complaints:
+        raise StoreError("; ".join(complaints))
+
+
+def _machine() -> list[tuple[str, str]]:
+    found = [("python", f"{platform.python_version()} at {sys.executable}")]
+    found += [(name, importlib.metadata.version(name)) for name in PACKAGES]
+    return [*found, ("GPU", clean_text(gpus_by_torch(), 120))]
+
+
+def _terminal() -> list[tuple[str, str]]:
+    console = Console()
+    size = shutil.get_terminal_size()
+    environment = [f"{name}={os.environ[name]}" for name in _VARIABLES if name in os.environ]
+    return [
+        (
+            "terminal",
+            f"{size.columns} x {size.lines}" + ("" if size.columns >= 80 else ", narrow"),
+        ),
+        ("colours", str(console.color_system or "none")),
+        ("encoding", locale.getpreferredencoding()),
+        (
+            "environment",
+            clean_text(" ".join(environment), 200) or "nothing that matters is set",
+        ),
+    ]
+
+
+_VARIABLES = ("TERM", "COLORTERM", "NO_COLOR", "LANG", "LC_ALL", "TMUX", "SSH_CONNECTION")
+
+
+def _health(reader: RunReader) -> list[str]:
+    """Read everything a run holds; what is wrong with it, one sentence each."""
+    complaints: list[str] = []
+    head = reader.head()
+    found = standing(reader, head)
+    typer.echo(f"{'run':14} {clean_text(str(reader.path), 200)}")
+    typer.echo(f"{'state':14} {found.word} {clean_text(found.message, 200)}")
+    damaged_records = 0
+    for record in range(head.num_records):
+        try:
+            reader.counts(record, record + 1)
+            reader.scalars(record, record + 1)
+        except StoreError as error:
+            damaged_records += 1
+            complaints.append(str(error))
+    typer.echo(f"{'records':14} {head.num_records}, {damaged_records} damaged")
+    infos, damaged = reader.checkpoints(head), 0
+    for info in infos:
+        try:
+            reader.checkpoint(info.number)
+        except StoreError as error:
+            damaged += 1
+            complaints.append(str(error))
+    typer.echo(f"{'checkpoints':14} {len(infos)}, {damaged} damaged")
+    for scan in find_scans(reader.path):
+        try:
+            word = scan.state_word(scan.head())
+            if scan.geometry() is not None:
+                read_result(scan)
+            typer.echo(f"{'scan':14} {clean_text(scan.scan_id, 60)} {word}")
+        except StoreError as error:
+            complaints.append(str(error))
+    return complaints

@@ -1,0 +1,31 @@
+"""`lossviz-tui export`: a run's data or a scan's, as .csv, .json or .npz."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lossviz_analysis.store.fields import StoreError
+from lossviz_tui.cli.paths import open_run
+from lossviz_tui.exporting import RunData, export_run, export_scan
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="The run")],
+    out: Annotated[Path, typer.Option(help="File to write; its suffix says how")],
+    view: Annotated[RunData, typer.Option(help="What of the run, in a .csv")] = "scalars",
+    scan: Annotated[str | None, typer.Option(help="A scan's id, instead of the run")] = None,
+    directions: Annotated[
+        bool, typer.Option("--directions", help="With --scan and .npz: the directions too")
+    ] = False,
+) -> None:
+    """Write a run or one of its scans to a file; says where."""
+    reader = open_run(run)
+    try:
+        if scan is None:
+            export_run(reader, view, out)
+        else:
+            export_scan(reader, scan, out, with_directions=directions)
+    except OSError as error:
+        raise StoreError(f"{out} cannot be written: {error.strerror}") from None
+    typer.echo(str(out))

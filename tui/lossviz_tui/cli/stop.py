@@ -1,0 +1,29 @@
+"""`lossviz-tui stop`: ask a run's daemon to checkpoint and leave, or a scan to stop."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lossviz_analysis.store.scans import cancel, scan_folder
+from lossviz_tui.cli.paths import existing_run
+from lossviz_tui.launch import LaunchError, stop_run
+
+
+def stop(
+    run: Annotated[Path, typer.Argument(help="The run")],
+    scan: Annotated[
+        str | None, typer.Option(help="Cancel this scan instead; what is done is kept")
+    ] = None,
+) -> None:
+    """Ask the daemon of a run to checkpoint and leave, and wait until it has."""
+    path = existing_run(run)
+    if scan is not None:
+        folder = scan_folder(path, scan)
+        if not folder.is_dir():
+            raise LaunchError(f"{path} has no scan {scan!r}")
+        cancel(folder)
+        typer.echo(f"asked scan {scan} to stop")
+        return
+    stop_run(path)
+    typer.echo(f"stopped {path}; lossviz-tui train --resume --run {path} goes on")

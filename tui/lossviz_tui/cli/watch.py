@@ -1,0 +1,35 @@
+"""`lossviz-tui [PATH]`: the app."""
+
+import importlib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+
+def watch(
+    path: Annotated[Path, typer.Argument(help="A run, or a folder of runs")] = Path("runs"),
+    color: Annotated[
+        Literal["auto", "truecolor", "256", "16", "none"], typer.Option(help="Colours to use")
+    ] = "auto",
+    charset: Annotated[
+        Literal["auto", "braille", "blocks", "ascii"], typer.Option(help="Glyphs to draw with")
+    ] = "auto",
+    light: Annotated[bool, typer.Option("--light", help="For a light background")] = False,
+    mouse: Annotated[bool, typer.Option("--mouse/--no-mouse", help="Take mouse events")] = True,
+    slow: Annotated[
+        bool, typer.Option("--slow", help="Half as many repaints, for slow lines")
+    ] = (False),
+    readonly: Annotated[
+        bool, typer.Option("--readonly", help="Watch only: start and cancel nothing")
+    ] = False,
+) -> None:
+    """Watch a run live, or pick one under a folder (the default command)."""
+    # Not imported above: the app is the only command that needs Textual.
+    module: Any = importlib.import_module("lossviz_tui.app")
+    module.run_app(
+        path,
+        module.AppOptions(
+            color=color, charset=charset, light=light, mouse=mouse, slow=slow, readonly=readonly
+        ),
+    )

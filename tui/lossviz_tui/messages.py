@@ -1,0 +1,73 @@
+"""What happened, as the tail tells the app; a newer message replaces a waiting one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lossviz_tui.history import RunView
+    from lossviz_tui.scene import RunRow, ScanPicture, ScanRow, Standing
+
+
+class Replaceable(Message):
+    """A message that only says how things stand now: a slow screen sees the newest."""
+
+    def can_replace(self, message: Message) -> bool:
+        """Whether this one makes a waiting one superfluous."""
+        return type(message) is type(self)
+
+
+class RunsListed(Replaceable):
+    """The list of runs was read again."""
+
+    def __init__(self, runs: tuple[RunRow, ...]) -> None:
+        self.runs = runs
+        super().__init__()
+
+
+class RunAdvanced(Replaceable):
+    """Records were committed, or a run was opened."""
+
+    def __init__(self, run: Path, view: RunView) -> None:
+        self.run = run
+        self.view = view
+        super().__init__()
+
+
+class RunStirred(Replaceable):
+    """The run's standing or its sign of life changed."""
+
+    def __init__(self, run: Path, standing: Standing) -> None:
+        self.run = run
+        self.standing = standing
+        super().__init__()
+
+
+class ScansListed(Replaceable):
+    """A scan was asked for, got on, or ended."""
+
+    def __init__(self, run: Path, scans: tuple[ScanRow, ...]) -> None:
+        self.run = run
+        self.scans = scans
+        super().__init__()
+
+
+class ScanFilled(Replaceable):
+    """Cells of the scan in focus were committed, or another scan came into focus."""
+
+    def __init__(self, run: Path, picture: ScanPicture | None) -> None:
+        self.run = run
+        self.picture = picture
+        super().__init__()
+
+
+class TroubleChanged(Replaceable):
+    """The store could not be read, with a sentence; or it can again, with none."""
+
+    def __init__(self, sentence: str) -> None:
+        self.sentence = sentence
+        super().__init__()

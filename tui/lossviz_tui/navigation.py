@@ -1,0 +1,142 @@
+"""What a key press does to the selection, given what is on the screen."""
+
+from dataclasses import replace
+
+from lossviz_tui.scene import Scene
+from lossviz_tui.selection import Selection
+
+
+def epoch_moved(scene: Scene, step: int) -> Selection:
+    """One epoch back or on; stepping past the newest follows again."""
+    view, position = scene.view, scene.position
+    if view is None or position is None:
+        return scene.selection
+    wanted = position + step
+    if wanted >= len(view):
+        return replace(scene.selection, epoch=None)
+    return replace(scene.selection, epoch=int(view.epochs[max(0, wanted)]))
+
+
+def epoch_held(scene: Scene) -> Selection:
+    """Hold the epoch in focus, or follow again."""
+    held = scene.epoch if scene.selection.epoch is None else None
+    return replace(scene.selection, epoch=held)
+
+
+def first_epoch(scene: Scene) -> Selection:
+    """The first epoch."""
+    if scene.view is None or not len(scene.view):
+        return scene.selection
+    return replace(scene.selection, epoch=int(scene.view.epochs[0]))
+
+
+def moved(scene: Scene, step: int) -> Selection:
+    """The one above or below in the list of the view: a run, a pair, a class, a scan, a row."""
+    selection = scene.selection
+    match selection.view:
+        case "runs":
+            last = max(0, len(scene.runs) - 1)
+            return replace(selection, run_row=min(max(0, selection.run_row + step), last))
+        case "dance" | "notes":
+            return _pair_moved(scene, step)
+        case "cctm":
+            return cell_moved(scene, step, 0)
+        case "landscape":
+            return _scan_moved(scene, step)
+        case _:
+            return selection
+
+
+def cell_moved(scene: Scene, down: int, right: int) -> Selection:
+    """Another entry of the CCTM."""
+    if scene.view is None:
+        return scene.selection
+    last = scene.view.description.num_classes - 1
+    row, column = scene.selection.cell
+    cell = (min(max(0, row + down), last), min(max(0, column + right), last))
+    return replace(scene.selection, cell=cell)
+
+
+def _pair_moved(scene: Scene, step: int) -> Selection:
+    ranked = scene.ranked_pairs
+    if not ranked:
+        return scene.selection
+    pair = scene.pair or (0, 1)
+    places = [k for k, p in enumerate(ranked) if {p.first, p.second} == set(pair)]
+    place = places[0] + step if places else 0
+    chosen = ranked[min(max(0, place), len(ranked) - 1)]
+    return replace(scene.selection, pair=(chosen.first, chosen.second), classes=())
+
+
+def _scan_moved(scene: Scene, step: int) -> Selection:
+    """The list shows the newest first, so one down is one older."""
+    ids = [row.scan_id for row in reversed(scene.scans)]
+    if not ids:
+        return scene.selection
+    here = ids.index(scene.scan.scan_id) if scene.scan is not None else 0
+    return replace(scene.selection, scan_id=ids[min(max(0, here + step), len(ids) - 1)])
+
+
+def pair_of_cell(scene: Scene) -> Selection:
+    """The classes of the CCTM entry in focus become the pair of the dance."""
+    i, j = scene.selection.cell
+    if i == j:
+        return scene.selection
+    return replace(scene.selection, pair=(i, j), classes=(), view="dance")
+
+
+def following(scene: Scene) -> Selection:
+    """Follow the newest epoch."""
+    return replace(scene.selection, epoch=None)
+
+
+def back(scene: Scene) -> Selection:
+    """One step back: from a held epoch to following, from a chosen pair, then to the runs."""
+    selection = scene.selection
+    if selection.epoch is not None:
+        return replace(selection, epoch=None)
+    if selection.pair is not None:
+        return replace(selection, pair=None, classes=())
+    return replace(selection, view="runs")
+
+
+def other_split(scene: Scene) -> Selection:
+    """Test instead of train, or train instead of test."""
+    split = "train" if scene.selection.split == "test" else "test"
+    return replace(scene.selection, split=split)
+
+
+def log_toggled(scene: Scene) -> Selection:
+    """Logarithmic instead of linear, or the other way round."""
+    return replace(scene.selection, log=not scene.selection.log)
+
+
+def all_toggled(scene: Scene) -> Selection:
+    """Every class at once, or the chosen ones."""
+    return replace(scene.selection, all_classes=not scene.selection.all_classes)
+
+
+def diagonal_toggled(scene: Scene) -> Selection:
+    """Colours for the diagonal of the CCTM, or none."""
+    return replace(scene.selection, color_diagonal=not scene.selection.color_diagonal)
+
+
+def contours_toggled(scene: Scene) -> Selection:
+    """Contour lines, or none."""
+    return replace(scene.selection, contours=not scene.selection.contours)
+
+
+def next_mode(scene: Scene) -> Selection:
+    """The next way to look at a plane."""
+    return scene.selection.with_next_mode()
+
+
+def other_quantity(scene: Scene) -> Selection:
+    """Cross-entropy instead of mistakes, or the other way round."""
+    quantity = "loss" if scene.selection.quantity == "mistakes" else "mistakes"
+    return replace(scene.selection, quantity=quantity)
+
+
+def cut_turned(scene: Scene, steps: int) -> Selection:
+    """The cut turned by steps of 15 degrees."""
+    return scene.selection.turned(steps)

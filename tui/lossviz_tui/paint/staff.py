@@ -1,0 +1,255 @@
+"""Dancing notes (Diao, Yao and Jiang 2022, sec. 4.2): which class dominates which, and when.
+
+A note N[epoch, class] is the class that the class is most often taken for; below 0 is none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.cells import cell_len
+from rich.style import Style
+from textual.strip import Strip
+
+from lossviz_tui.paint.axes import BottomAxis, Scale, short_number
+from lossviz_tui.paint.cells import Canvas, Size, clean_text
+from lossviz_tui.paint.legend import draw_legend
+from lossviz_tui.paint.palettes import (
+    ACCENT,
+    FAINT,
+    TEXT,
+    Look,
+    category_style,
+    marker_for,
+    style_for,
+)
+
+Notes = NDArray[np.integer]
+"""Epochs by classes; entries below 0 are none."""
+
+MAX_NAME = 14
+NONE_NAME = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaffOptions:
+    """What part of the notes is shown, and what surrounds them."""
+
+    first_epoch: int = 0
+    """Number of the epoch in row 0 of the notes."""
+    cursor_epoch: int | None = None
+    cursor_class: int | None = None
+    """The class in focus; its name is highlighted."""
+    row0: int = 0
+    """First line (staff) or class (matrix) in view, when not all of them fit."""
+    title: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StaffFrame:
+    """Where epochs and lines lie."""
+
+    left: int
+    top: int
+    epochs: Scale
+    lines: tuple[int, ...]
+    """Class on each line from the top; -1 is the line of no note."""
+    pitch: int
+    """Rows from one line to the next; 0 says that two classes share a row."""
+
+    def epoch_at(self, x: int) -> int | None:
+        """The epoch under a column; None beside the staff."""
+        cell = x - self.left
+        return round(self.epochs.value(cell)) if 0 <= cell < self.epochs.cells else None
+
+    def class_at(self, y: int) -> int | None:
+        """The class of the (upper) line at a row, -1 for none; None beside the staff."""
+        row = y - self.top
+        line = row // self.pitch if self.pitch else 2 * row
+        return self.lines[line] if 0 <= line < len(self.lines) else None
+
+
+def staff(
+    notes: Notes,
+    class_names: Sequence[str],
+    chosen: Sequence[int],
+    size: Size,
+    *,
+    look: Look,
+    options: StaffOptions | None = None,
+) -> list[Strip]:
+    """The notes of a few chosen classes on one line per class, `size` cells in all.
+
+    A marker starts a spell and a line holds it. A column that stands for several epochs shows
+    the most frequent note among them. When two classes are on one line they take turns.
+    """
+    options = options or StaffOptions()
+    canvas = Canvas(size)
+    frame = staff_frame(notes, class_names, chosen, size, options)
+    _draw_lines(canvas, frame, class_names, look, options)
+    _draw_spells(canvas, frame, notes, chosen, look)
+    draw_epoch_axis(canvas, frame, look, options)
+    entries = [
+        (f"{marker_for(look, k)} {class_label(class_names, c, look)}", category_style(look, k))
+        for k, c in enumerate(chosen)
+    ]
+    _draw_header(canvas, frame, entries, look, options.title)
+    return canvas.strips()
+
+
+def staff_frame(
+    notes: Notes,
+    class_names: Sequence[str],
+    chosen: Sequence[int],
+    size: Size,
+    options: StaffOptions,
+) -> StaffFrame:
+    """The layout `staff` uses for the same arguments."""
+    num_epochs, num_classes = notes.shape
+    width, height = size
+    top = 1 if height >= 6 else 0
+    room = max(0, height - top - (2 if height >= 6 else 0))
+    lines = (*range(num_classes), -1)
+    if len(lines) > room:  # only the lines that somebody sings on
+        sung = np.unique(notes[:, list(chosen)]) if len(chosen) else np.empty(0, np.int64)
+        lines = (*(int(c) for c in sung if c >= 0), -1)
+        row0 = max(0, min(options.row0, len(lines) - room))
+        lines = lines[row0 : row0 + room]
+    left = gutter_width(class_names, width)
+    return StaffFrame(
+        left=left,
+        top=top,
+        epochs=epoch_scale(num_epochs, width - left - 1, options),
+        lines=lines,
+        pitch=2 if 2 * len(lines) - 1 <= room else 1,
+    )
+
+
+def gutter_width(class_names: Sequence[str], width: int) -> int:
+    """Columns for the names at the left."""
+    longest = max([len(NONE_NAME), *map(cell_len, class_names)])
+    return min(MAX_NAME, longest, max(3, width // 5)) + 2 if width >= 16 else 0
+
+
+def epoch_scale(num_epochs: int, cells: int, options: StaffOptions) -> Scale:
+    """Epochs over columns."""
+    # Each column is an equal share of the epochs; the ends are the middles of the outer ones.
+    cells, num_epochs = max(1, cells), max(1, num_epochs)
+    half = num_epochs / cells / 2
+    low = options.first_epoch - 0.5
+    return Scale(low=low + half, high=low + num_epochs - half, cells=cells)
+
+
+def frequent_notes(notes: Notes, columns: int) -> Notes:
+    """The notes in so many columns: the most frequent of their epochs, the smaller on a tie."""
+    num_epochs, num_classes = notes.shape
+    if num_epochs == 0:
+        return np.full((columns, num_classes), -2, dtype=np.int64)
+    shown = np.empty((columns, num_classes), dtype=np.int64)
+    for column in range(columns):
+        start = column * num_epochs // columns
+        part = notes[start : max(start + 1, (column + 1) * num_epochs // columns)]
+        if len(part) == 1:
+            shown[column] = part[0]
+        else:
+            same = (part[:, None, :] == part[None, :, :]).sum(axis=1)
+            best = same == same.max(axis=0)
+            shown[column] = np.where(best, part, np.iinfo(np.int64).max).min(axis=0)
+    return shown
+
+
+def _draw_lines(
+    canvas: Canvas,
+    frame: StaffFrame,
+    class_names: Sequence[str],
+    look: Look,
+    options: StaffOptions,
+) -> None:
+    faint = style_for(look, FAINT)
+    for k, true_class in enumerate(frame.lines):
+        row = frame.top + k * frame.pitch
+        glyph = "-" if look.is_ascii else "─"
+        if true_class < 0:
+            glyph = "." if look.is_ascii else "┈"
+        columns = (frame.left, frame.left + frame.epochs.cells)
+        canvas.paint(columns, (row, row + 1), glyph, faint)
+        if frame.left:
+            in_focus = true_class >= 0 and true_class == options.cursor_class
+            style = style_for(look, ACCENT, bold=True) if in_focus else style_for(look, TEXT)
+            name = class_label(class_names, true_class, look, frame.left - 2)
+            canvas.put_right(frame.left - 1, row, name, style)
+
+
+def class_label(
+    class_names: Sequence[str], index: int, look: Look, limit: int = MAX_NAME
+) -> str:
+    """The printable name of a class; "none" below 0."""
+    name = NONE_NAME if index < 0 else str(index)
+    if 0 <= index < len(class_names):
+        name = class_names[index]
+    return clean_text(name, limit, ascii_only=look.is_ascii)
+
+
+def _draw_spells(
+    canvas: Canvas, frame: StaffFrame, notes: Notes, chosen: Sequence[int], look: Look
+) -> None:
+    if not len(notes):
+        return
+    held = "=" if look.is_ascii else "━"
+    columns = frequent_notes(notes[:, list(chosen)], frame.epochs.cells)
+    columns = np.maximum(columns, -1)
+    line_of = {true_class: k for k, true_class in enumerate(frame.lines)}
+    for column, row_of_notes in enumerate(columns.tolist()):
+        before = columns[column - 1].tolist() if column else [None] * len(chosen)
+        singers: dict[int, list[int]] = {}
+        for k, note in enumerate(row_of_notes):
+            if note in line_of:
+                singers.setdefault(note, []).append(k)
+        for note, voices in singers.items():
+            starting = [k for k in voices if before[k] != note]
+            k = starting[0] if starting else voices[column // 2 % len(voices)]
+            taking_turns = len(voices) > 1 and column % 2 == 0
+            glyph = marker_for(look, k) if starting or taking_turns else held
+            at = (frame.left + column, frame.top + line_of[note] * frame.pitch)
+            canvas.put(*at, glyph, category_style(look, k))
+
+
+def draw_epoch_axis(
+    canvas: Canvas, frame: StaffFrame, look: Look, options: StaffOptions
+) -> None:
+    """Draw the axis below, and the cursor through what is still empty."""
+    if not frame.top:
+        return
+    bottom = canvas.height - 2
+    cursor = options.cursor_epoch
+    axis = BottomAxis(
+        left=frame.left,
+        row=bottom,
+        label="epoch",
+        integer=True,
+        cursor=cursor,
+        cursor_text="" if cursor is None else short_number(cursor),
+    )
+    axis.draw(canvas, frame.epochs, look)
+    cell = None if cursor is None else frame.epochs.cell(cursor)
+    if cell is None:
+        return
+    glyph, accent = "|" if look.is_ascii else "│", style_for(look, ACCENT)
+    staves = {"─", "┈", "-", ".", " "}
+    for row in range(frame.top, bottom):
+        if str(canvas.glyphs[row, frame.left + cell]) in staves:
+            canvas.put(frame.left + cell, row, glyph, accent)
+
+
+def _draw_header(
+    canvas: Canvas,
+    frame: StaffFrame,
+    entries: Sequence[tuple[str, Style]],
+    look: Look,
+    title: str,
+) -> None:
+    if frame.top:
+        text = clean_text(title, canvas.width, ascii_only=look.is_ascii)
+        canvas.put(0, 0, text, style_for(look, TEXT, bold=True))
+        draw_legend(canvas, (cell_len(text) + 2 if text else 0, 0), entries, look)

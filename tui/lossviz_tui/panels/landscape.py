@@ -1,0 +1,389 @@
+"""Scans: their queue, and the one in focus as a curve, a plane, small multiples or a cut."""
+
+import numpy as np
+from textual.strip import Strip
+
+from lossviz_analysis.store.results import SplitResult
+from lossviz_analysis.surfaces.curves import chance_loss
+from lossviz_analysis.surfaces.cut import cut
+from lossviz_tui.paint.cells import Canvas, Size, beside, blank_lines, clean_text
+from lossviz_tui.paint.charts import ChartOptions, LevelLine, Series, line_chart
+from lossviz_tui.paint.matrix import EntryMark, HeatOptions, heatmap
+from lossviz_tui.paint.palettes import BLUE_ORANGE, VIRIDIS
+from lossviz_tui.paint.plane import Plane, PlaneOptions, plane_picture
+from lossviz_tui.panels.texts import (
+    accent,
+    age_text,
+    centred,
+    muted,
+    stacked,
+    state_text,
+    strong,
+    title_line,
+)
+from lossviz_tui.scene import ScanPicture, ScanRow, Scene
+
+HELP = (
+    "The model at w* + t1 d1 + t2 d2. In an ego plane the directions are minus the gradients "
+    "of two classes, so a positive coordinate descends for that class (Diao et al. 2022, sec."
+    " 3); ┼ is the model, ◆ the lowest point. Cells still dotted are not computed; the others"
+    " sharpen as more examples are seen."
+)
+_LIST_WIDTH = 36
+_FACTS_WIDTH = 36
+
+
+def paint(scene: Scene, size: Size) -> list[Strip]:
+    """The list of scans and the one in focus."""
+    if scene.view is None:
+        return centred(size, ["opening the run"], scene.look)
+    if not scene.scans:
+        sentences = ["no scans yet", "press s to ask for one"]
+        return centred(size, sentences, scene.look)
+    width, height = size
+    if width >= 130:
+        side = _list(scene, (_LIST_WIDTH, height))
+        return beside(side, _focus(scene, (width - _LIST_WIDTH - 2, height)), gap=2)
+    rows = min(len(scene.scans) + 1, 4)
+    return stacked(
+        size, _list(scene, (width, rows)), _focus(scene, (width, max(1, height - rows)))
+    )
+
+
+def _list(scene: Scene, size: Size) -> list[Strip]:
+    """The scans, newest first, the one in focus marked."""
+    canvas = Canvas(size)
+    look, focus = scene.look, scene.scan
+    rows = list(reversed(scene.scans))
+    place = next((k for k, row in enumerate(rows) if row is focus), 0)
+    room = canvas.height - 1
+    first = max(0, min(place - room // 2, len(rows) - room))
+    canvas.put(0, 0, "scans", strong(look))
+    canvas.put_right(canvas.width, 0, f"{place + 1} of {len(rows)}", muted(look))
+    for line, row in enumerate(rows[first : first + room], start=1):
+        style = accent(look) if row is focus else muted(look)
+        if row is focus:
+            canvas.put(0, line, ">", style)
+        text, state_style = state_text(row.word, look)
+        share = f" {100 * row.share:.0f}%" if row.word == "running" else ""
+        canvas.put_right(canvas.width, line, text + share, state_style)
+        name = clean_text(
+            scan_name(scene, row),
+            canvas.width - len(text + share) - 3,
+            ascii_only=look.is_ascii,
+        )
+        canvas.put(1, line, name, style)
+    return canvas.strips()
+
+
+def scan_name(scene: Scene, row: ScanRow) -> str:
+    """A scan in a few words: kind, classes, epoch, size."""
+    request = row.request
+    if request is None or scene.view is None:
+        return row.scan_id
+    names = scene.view.description.class_names
+    classes = "/".join(clean_text(names[c], 8) for c in request.classes if c < len(names))
+    grid = "x".join(str(n) for n in request.points)
+    return " ".join(part for part in (request.kind, classes, f"e{request.epoch}", grid) if part)
+
+
+def _focus(scene: Scene, size: Size) -> list[Strip]:
+    """The scan in focus, or why there is nothing to see of it."""
+    row, picture = scene.scan, scene.picture
+    if row is None:
+        return blank_lines(size)
+    if picture is None or picture.scan_id != row.scan_id:
+        return centred(size, _why_empty(scene, row), scene.look)
+    width, height = size
+    notes = _progress_notes(row)
+    if row.word in ("failed", "damaged"):
+        notes.insert(0, row.message)
+    lines = [
+        title_line(clean_text(text, width, ascii_only=scene.look.is_ascii), width, scene.look)
+        for text in notes
+    ]
+    area = (width, max(1, height - len(lines)))
+    if len(picture.result.coordinates) == 1:
+        body = _curve(scene, picture, area)
+    else:
+        match scene.selection.mode:
+            case "plane":
+                body = _plane(scene, picture, area)
+            case "classes":
+                body = _small_multiples(scene, picture, area)
+            case "cut":
+                body = _cut(scene, picture, area)
+            case "similarity":
+                body = _similarity(scene, picture, area)
+    return stacked(size, lines, body)
+
+
+def _why_empty(scene: Scene, row: ScanRow) -> list[str]:
+    match row.word:
+        case "queued":
+            up = scene.standing is not None and scene.standing.worker_is_up
+            waits = "another scan comes first" if up else "the scan worker is starting"
+            return ["waiting for the worker", waits]
+        case "running":
+            return ["computing the directions", "the first cells appear in a moment"]
+        case "failed" | "damaged":
+            return [f"the scan {row.word}", clean_text(row.message, 200)]
+        case _:
+            return [f"the scan is {row.word}", ""]
+
+
+def _progress_notes(row: ScanRow) -> list[str]:
+    """Progress, rate and time left of a scan under way."""
+    if row.word not in ("running", "interrupted"):
+        return []
+    text = f"{row.word}, {row.done}/{row.total} chunks"
+    if row.word == "running" and row.items_per_second > 0:
+        left = (row.total - row.done) / row.items_per_second
+        text += f", {row.items_per_second:.1f} a second, {age_text(left)} left"
+    if row.word == "interrupted":
+        text += "; a new worker goes on from here"
+    return [text]
+
+
+def _values(scene: Scene, split: SplitResult) -> tuple[np.ndarray, str]:
+    """The chosen quantity over the grid and its name with unit; NaN where unknown."""
+    if scene.selection.quantity == "mistakes":
+        return np.where(split.is_known, 100 * split.mistake_rate, np.nan), "mistakes %"
+    return np.where(split.is_known, split.loss, np.nan), "cross-entropy"
+
+
+def _axis_label(scene: Scene, picture: ScanPicture, axis: int) -> str:
+    spec = picture.request.directions[axis]
+    names = picture.result.geometry.class_names
+    if spec.class_index is not None and spec.class_index < len(names):
+        return clean_text(f"ego {names[spec.class_index]}", 20, ascii_only=scene.look.is_ascii)
+    return spec.kind if spec.seed is None else f"{spec.kind} {spec.seed}"
+
+
+def _plane(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
+    """The plane of the first split, its facts and the cut beside it where there is room."""
+    width, height = size
+    facts = _FACTS_WIDTH if width >= 84 else 0
+    area = (width - facts - (2 if facts else 0), height - (0 if facts else 1))
+    name, split = next(iter(picture.result.splits.items()))
+    values, label = _values(scene, split)
+    t1, t2 = picture.result.coordinates
+    marks = [EntryMark(row=int(np.argmin(abs(t1))), column=int(np.argmin(abs(t2))))]
+    if np.isfinite(values).any():
+        lowest = np.unravel_index(int(np.nanargmin(values)), values.shape)
+        marks.append(EntryMark(row=int(lowest[0]), column=int(lowest[1]), kind="minimum"))
+    heat = HeatOptions(
+        palette=VIRIDIS,
+        origin="lower",
+        log=scene.selection.log,
+        marks=marks,
+        contours=_contours(scene, values),
+    )
+    options = PlaneOptions(
+        heat=heat,
+        title=name,
+        value_label=label,
+        row_label=_axis_label(scene, picture, 0),
+        column_label=_axis_label(scene, picture, 1),
+    )
+    plane = Plane(
+        values=values, row_coordinates=t1, column_coordinates=t2, known=split.is_known
+    )
+    left = plane_picture(plane, area, look=scene.look, options=options)
+    if facts:
+        return beside(left, _facts(scene, picture, (facts, height)), gap=2)
+    words = clean_text("  ".join(picture.facts), width, ascii_only=scene.look.is_ascii)
+    return stacked(size, left, [title_line(words, width, scene.look)])
+
+
+def _contours(scene: Scene, values: np.ndarray) -> tuple[float, ...]:
+    """A few levels between the smallest and the largest value."""
+    finite = values[np.isfinite(values)]
+    if not scene.selection.contours or finite.size < 9 or finite.min() == finite.max():
+        return ()
+    if scene.selection.log and finite.min() > 0:
+        return tuple(np.geomspace(finite.min(), finite.max(), 6)[1:-1].tolist())
+    return tuple(np.linspace(finite.min(), finite.max(), 6)[1:-1].tolist())
+
+
+def _facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
+    """What is known of the scan, then the cut through the centre."""
+    width, height = size
+    request = picture.request
+    head = [
+        f"{request.batch_norm} BN, {request.precision}",
+        ", ".join(f"{n} {picture.result.geometry.examples[n]} images" for n in request.splits),
+    ]
+    lines = [
+        title_line(clean_text(text, width, ascii_only=scene.look.is_ascii), width, scene.look)
+        for text in (*head, *picture.facts)
+    ]
+    room = height - len(lines) - 1
+    if room < 8:
+        return stacked(size, lines)
+    return stacked(size, lines, blank_lines((width, 1)), _cut(scene, picture, (width, room)))
+
+
+def _cut(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
+    """The profile through the centre at the chosen angle."""
+    t1, t2 = picture.result.coordinates
+    degrees = scene.selection.cut_degrees
+    series: list[Series] = []
+    label = ""
+    for k, (name, split) in enumerate(picture.result.splits.items()):
+        values, label = _values(scene, split)
+        profile = cut(values, t1, t2, float(degrees))
+        series.append(Series(label=name, x=profile.s, y=profile.value, color_index=k))
+    options = ChartOptions(
+        title=f"cut at {degrees:.0f} degrees",
+        y_label=label,
+        x_label="distance",
+        integer_x=False,
+        log_y=scene.selection.log,
+        cursor_x=0.0,
+        empty_text="not computed yet",
+    )
+    return line_chart(series, size, look=scene.look, options=options)
+
+
+def _curve(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
+    """A 1D scan: cross-entropy with the line of chance, mistake rate below it, then facts."""
+    width, height = size
+    t = picture.result.coordinates[0]
+    facts = [
+        title_line(clean_text(text, width, ascii_only=scene.look.is_ascii), width, scene.look)
+        for text in ("  ".join(picture.facts[:4]), *picture.facts[4:])
+    ][: max(0, height - 8)]
+    room = height - len(facts)
+    top = room - room // 3
+    chance = LevelLine(
+        y=chance_loss(len(picture.result.geometry.class_names)), label="chance, log C"
+    )
+    losses, mistakes = (
+        [
+            Series(label=name, x=t, y=values(split), color_index=k)
+            for k, (name, split) in enumerate(picture.result.splits.items())
+        ]
+        for values in (_known_loss, _known_mistakes)
+    )
+    axis = _axis_label(scene, picture, 0)
+    loss = ChartOptions(
+        title="cross-entropy",
+        x_label=axis,
+        integer_x=False,
+        log_y=scene.selection.log,
+        h_lines=(chance,),
+        cursor_x=0.0,
+        empty_text="not computed yet",
+    )
+    rate = ChartOptions(
+        title="mistakes",
+        y_label="%",
+        x_label=axis,
+        integer_x=False,
+        cursor_x=0.0,
+        empty_text="",
+    )
+    return stacked(
+        size,
+        line_chart(losses, (width, top), look=scene.look, options=loss),
+        line_chart(mistakes, (width, room - top), look=scene.look, options=rate),
+        facts,
+    )
+
+
+def _known_loss(split: SplitResult) -> np.ndarray:
+    return np.where(split.is_known, split.loss, np.nan)
+
+
+def _known_mistakes(split: SplitResult) -> np.ndarray:
+    return np.where(split.is_known, 100 * split.mistake_rate, np.nan)
+
+
+def _small_multiples(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
+    """The surface of each class over the same plane, all on one colour scale."""
+    width, height = size
+    name, split = next(iter(picture.result.splits.items()))
+    surfaces = split.class_mistake_rate if _is_rate(scene) else split.class_loss
+    surfaces = np.where(split.is_known[..., None], surfaces, np.nan)
+    names = picture.result.geometry.class_names
+    order = range(len(names)) if picture.class_order is None else picture.class_order.tolist()
+    finite = surfaces[np.isfinite(surfaces)]
+    ends = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    columns, tile = _tiling(len(names), (width, height - 1), surfaces.shape[:2])
+    options = HeatOptions(
+        palette=VIRIDIS, origin="lower", low=ends[0], high=ends[1], log=scene.selection.log
+    )
+    what = "recall loss" if _is_rate(scene) else "cross-entropy"
+    scale = (
+        f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} %"
+        if _is_rate(scene)
+        else (f"{ends[0]:.3g} to {ends[1]:.3g}")
+    )
+    head = f"{name}, {what} of each class, one colour scale: {scale}"
+    rows: list[list[Strip]] = [[title_line(clean_text(head, width), width, scene.look)]]
+    for first in range(0, len(order), columns):
+        tiles = [
+            [
+                title_line(clean_text(names[c], tile[0] - 1), tile[0], scene.look),
+                *heatmap(
+                    surfaces[..., c],
+                    (tile[0], tile[1] - 1),
+                    look=scene.look,
+                    options=options,
+                    known=split.is_known,
+                ),
+            ]
+            for c in list(order)[first : first + columns]
+        ]
+        rows.append(beside(*tiles))
+    return stacked(size, *rows)
+
+
+def _is_rate(scene: Scene) -> bool:
+    return scene.selection.quantity == "mistakes"
+
+
+def _tiling(count: int, size: Size, grid: tuple[int, ...]) -> tuple[int, Size]:
+    """Tiles in a row and the size of one, so that their pictures get as large as can be."""
+    best, found = 0.0, (1, size)
+    for columns in range(1, count + 1):
+        rows = -(-count // columns)
+        width, height = size[0] // columns, size[1] // rows
+        if width < 4 or height < 3:
+            continue
+        # Half blocks: a cell is one entry wide and two high.
+        scale = min((width - 1) / grid[1], 2 * (height - 1) / grid[0])
+        if scale > best:
+            best, found = scale, (columns, (width, height))
+    return found
+
+
+def _similarity(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
+    """Correlation of every two classes' surfaces, ordered by clustering."""
+    width, height = size
+    if picture.similarity is None or picture.class_order is None:
+        return centred(size, ["not enough cells yet"], scene.look)
+    order = picture.class_order
+    ordered = picture.similarity[np.ix_(order, order)]
+    names = [picture.result.geometry.class_names[c] for c in order]
+    head = "loss-shape similarity, classes ordered by clustering"
+    if np.isfinite(picture.agreement):
+        head += f"; rank correlation with interference {picture.agreement:+.2f}"
+    label_width = min(14, max(len(clean_text(name, 14)) for name in names) + 1)
+    side = max(1, height - 1)
+    per_row = max(1, side // len(names))
+    options = HeatOptions(palette=BLUE_ORANGE, low=-1.0, high=1.0, fit="stretch")
+    area = (min(width - label_width, 4 * per_row * len(names)), per_row * len(names))
+    labels = Canvas((label_width, area[1]))
+    for k, name in enumerate(names):
+        labels.put(0, k * per_row, clean_text(name, label_width - 1), muted(scene.look))
+    if area[1] > side:
+        area = (area[0], side)
+        labels = Canvas((label_width, side))
+    picture_lines = heatmap(ordered, area, look=scene.look, options=options)
+    return stacked(
+        size,
+        [title_line(clean_text(head, width), width, scene.look)],
+        beside(labels.strips(), picture_lines),
+    )

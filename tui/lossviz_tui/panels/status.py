@@ -1,0 +1,81 @@
+"""The two lines at the top: what is true now, and which view this is."""
+
+from textual.strip import Strip
+
+from lossviz_tui.keys import VIEW_NAMES
+from lossviz_tui.paint.cells import Canvas, Size, clean_text
+from lossviz_tui.panels.texts import accent, age_text, muted, state_text, strong
+from lossviz_tui.scene import Scene
+
+
+def paint(scene: Scene, size: Size) -> list[Strip]:
+    """State, run, epoch, age of the data, scan; then the views by number."""
+    canvas = Canvas(size)
+    _draw_state(canvas, scene)
+    column = 0
+    for number, name in enumerate(VIEW_NAMES, start=1):
+        is_here = name == scene.selection.view
+        text = f" {number} {name.capitalize()} "
+        style = accent(scene.look) if is_here else muted(scene.look)
+        canvas.put(column, 1, f"[{text.strip()}]" if is_here else text, style)
+        column += len(text)
+    badge = _badge(scene)
+    if badge:
+        canvas.put_right(canvas.width, 1, f" {badge}", accent(scene.look))
+    return canvas.strips()
+
+
+def _draw_state(canvas: Canvas, scene: Scene) -> None:
+    look, view, standing = scene.look, scene.view, scene.standing
+    if view is None or standing is None:
+        text = f"{len(scene.runs)} runs below {scene.folder}"
+        canvas.put(0, 0, clean_text(text, canvas.width, ascii_only=look.is_ascii), strong(look))
+        return
+    text, style = state_text(standing.word, look)
+    canvas.put(0, 0, text, style)
+    right = _right(scene)
+    canvas.put_right(canvas.width, 0, right, muted(look))
+    room = canvas.width - len(right) - len(text) - 3
+    middle = f"{_epoch_text(scene)}  {view.path.name.removesuffix('.zarr')}"
+    if standing.message and standing.word in ("failed", "crashed", "disk full"):
+        middle = standing.message
+    canvas.put(
+        len(text) + 2, 0, clean_text(middle, room, ascii_only=look.is_ascii), strong(look)
+    )
+
+
+def _epoch_text(scene: Scene) -> str:
+    view, standing = scene.view, scene.standing
+    if view is None or standing is None:
+        return ""
+    planned = view.description.planned_epochs
+    done = int(view.epochs[-1]) if len(view) else 0
+    text = f"epoch {done}" + (f"/{planned}" if planned is not None else "")
+    pulse = standing.pulse
+    if standing.word == "live" and pulse is not None and pulse.steps_per_epoch:
+        text += f" +{100 * pulse.step // pulse.steps_per_epoch}%"
+    return text
+
+
+def _right(scene: Scene) -> str:
+    """Age of the newest committed data, and what the scans are doing."""
+    parts: list[str] = []
+    running = [row for row in scene.scans if row.word in ("running", "queued", "interrupted")]
+    if running:
+        first = running[0]
+        share = f" {100 * first.share:.0f}%" if first.word == "running" else ""
+        more = f" +{len(running) - 1}" if len(running) > 1 else ""
+        parts.append(f"scan {first.word}{share}{more}")
+    if scene.trouble:
+        parts.append("store unreadable")
+    if scene.view is not None and len(scene.view) and scene.standing is not None:
+        parts.append(f"data {age_text(scene.now - scene.standing.data_seen)} old")
+    return "  ".join(parts)
+
+
+def _badge(scene: Scene) -> str:
+    """Where the epoch is held, and what came since."""
+    if scene.view is None or scene.selection.epoch is None or scene.epoch is None:
+        return ""
+    newer = int((scene.view.epochs > scene.epoch).sum())
+    return f"HELD at {scene.epoch}" + (f", {newer} newer" if newer else "")

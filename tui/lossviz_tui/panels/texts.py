@@ -1,0 +1,83 @@
+"""Small pieces of text all views share: ages, percents, states with a sign and a colour."""
+
+from rich.style import Style
+from textual.strip import Strip
+
+from lossviz_tui.paint.cells import Canvas, Size, blank_lines, text_line
+from lossviz_tui.paint.palettes import ACCENT, MUTED, TEXT, Look, category_style, style_for
+
+# Sign, ASCII sign, category of the colour (None: muted). Words, signs and colours all differ.
+_STATES: dict[str, tuple[str, str, int | None]] = {
+    "waiting": ("○", "o", 1),
+    "live": ("●", "*", 2),
+    "stalled": ("◐", "!", 0),
+    "paused": ("‖", "=", 1),
+    "disk full": ("▲", "!", 5),
+    "finished": ("✓", "+", 4),
+    "stopped": ("■", "#", 1),
+    "failed": ("✗", "x", 5),
+    "crashed": ("✗", "X", 5),
+    "damaged": ("?", "?", 5),
+    "queued": ("○", "o", None),
+    "running": ("●", "*", 2),
+    "interrupted": ("◐", "!", 0),
+    "done": ("✓", "+", 4),
+    "cancelled": ("■", "#", None),
+}
+
+
+def state_text(word: str, look: Look) -> tuple[str, Style]:
+    """A state as sign and word, and the style to show it in."""
+    sign, ascii_sign, category = _STATES.get(word, ("?", "?", None))
+    text = f"{ascii_sign if look.is_ascii else sign} {word}"
+    style = muted(look) if category is None else category_style(look, category, bold=True)
+    return text, style
+
+
+def age_text(seconds: float) -> str:
+    """How long ago, in at most four cells: 0s, 59s, 12m, 3h, 5d."""
+    for unit, length in (("d", 86_400.0), ("h", 3_600.0), ("m", 60.0)):
+        if seconds >= length:
+            return f"{int(seconds / length)}{unit}"
+    return f"{max(0, int(seconds))}s"
+
+
+def muted(look: Look) -> Style:
+    """The style of what may be overlooked."""
+    return style_for(look, MUTED)
+
+
+def strong(look: Look) -> Style:
+    """The style of what is in focus."""
+    return style_for(look, TEXT, bold=True)
+
+
+def accent(look: Look) -> Style:
+    """The style of what the eye should find first."""
+    return style_for(look, ACCENT, bold=True)
+
+
+def centred(size: Size, sentences: list[str], look: Look) -> list[Strip]:
+    """A few sentences in the middle of an otherwise empty view."""
+    canvas = Canvas(size)
+    top = max(0, (canvas.height - len(sentences)) // 2)
+    for row, sentence in enumerate(sentences):
+        text = sentence[: canvas.width]
+        style = strong(look) if row == 0 else muted(look)
+        canvas.put(max(0, (canvas.width - len(text)) // 2), top + row, text, style)
+    return canvas.strips()
+
+
+def stacked(size: Size, *blocks: list[Strip]) -> list[Strip]:
+    """Blocks of full width one below the other, cut or filled up to the size."""
+    lines = [line for block in blocks for line in block][: size[1]]
+    lines += blank_lines((size[0], size[1] - len(lines)))
+    return [
+        line.adjust_cell_length(size[0]) if line.cell_length != size[0] else line
+        for line in lines
+    ]
+
+
+def title_line(text: str, width: int, look: Look) -> Strip:
+    """A heading over part of a view."""
+    return text_line(text[:width], width, strong(look))

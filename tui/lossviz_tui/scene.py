@@ -1,0 +1,156 @@
+"""Everything a view needs to draw one moment: data, selection, terminal."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from lossviz_analysis.classwise.interference import UndirectedPair, undirected_pairs
+from lossviz_analysis.store.reader import Pulse
+from lossviz_analysis.store.requests import ScanRequest
+from lossviz_analysis.store.results import ScanResult
+from lossviz_tui.history import RunView
+from lossviz_tui.paint.palettes import Look
+from lossviz_tui.selection import Selection
+
+Word = Literal[
+    "waiting",
+    "live",
+    "stalled",
+    "paused",
+    "disk full",
+    "finished",
+    "stopped",
+    "failed",
+    "crashed",
+    "damaged",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How a run stands, in words and figures for the status line."""
+
+    word: str
+    message: str = ""
+    pulse: Pulse | None = None
+    data_seen: float = 0.0
+    """Reader's monotonic time when the newest data came, backdated for what was there."""
+    worker_is_up: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunRow:
+    """One line of the list of runs."""
+
+    path: Path
+    word: str
+    epoch: int
+    epochs: int | None
+    best_test_accuracy: float | None
+    model: str
+    dataset: str
+    trend: np.ndarray
+    """Test accuracy by record."""
+    message: str
+    changed: float
+    """Unix time of the last record; NaN where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanRow:
+    """One line of the list of scans."""
+
+    scan_id: str
+    word: str
+    request: ScanRequest | None
+    done: int
+    total: int
+    items_per_second: float
+    message: str
+
+    @property
+    def share(self) -> float:
+        """Share of the work that is done."""
+        return self.done / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScanPicture:
+    """The scan in focus as far as it is done, with what follows from it."""
+
+    scan_id: str
+    request: ScanRequest
+    result: ScanResult
+    facts: tuple[str, ...]
+    """Sentences beside the picture: norms, cosine, centre, lowland, curve type."""
+    similarity: np.ndarray | None = None
+    """Loss-shape similarity of every two classes, on the first split."""
+    class_order: np.ndarray | None = None
+    """Classes by average-linkage clustering of the similarity."""
+    agreement: float = float("nan")
+    """Rank correlation of similarity and symmetrised CCTM."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Scene:
+    """One moment, complete."""
+
+    look: Look
+    selection: Selection = field(default_factory=Selection)
+    view: RunView | None = None
+    standing: Standing | None = None
+    folder: Path = Path()
+    """Where runs are looked for."""
+    runs: tuple[RunRow, ...] = ()
+    scans: tuple[ScanRow, ...] = ()
+    picture: ScanPicture | None = None
+    trouble: str = ""
+    """Why what is shown may be old."""
+    now: float = 0.0
+    """Reader's monotonic time."""
+
+    @property
+    def position(self) -> int | None:
+        """Place on the epoch axis of the epoch in focus; None before the first epoch."""
+        if self.view is None or not len(self.view):
+            return None
+        if self.selection.epoch is None:
+            return len(self.view) - 1
+        place = int(np.searchsorted(self.view.epochs, self.selection.epoch, side="right")) - 1
+        return max(0, place)
+
+    @property
+    def epoch(self) -> int | None:
+        """The epoch in focus."""
+        position = self.position
+        return (
+            None if self.view is None or position is None else int(self.view.epochs[position])
+        )
+
+    @property
+    def ranked_pairs(self) -> tuple[UndirectedPair, ...]:
+        """The pairs of classes that interfere most at the epoch in focus."""
+        position = self.position
+        if self.view is None or position is None:
+            return ()
+        return undirected_pairs(self.view.rates(self.selection.split, position), limit=50)
+
+    @property
+    def pair(self) -> tuple[int, int] | None:
+        """The chosen pair, or the one that interferes most."""
+        if self.selection.pair is not None or self.view is None:
+            return self.selection.pair
+        ranked = self.ranked_pairs
+        if ranked:
+            return ranked[0].first, ranked[0].second
+        return (0, 1)
+
+    @property
+    def scan(self) -> ScanRow | None:
+        """The scan in focus: the chosen one, or the newest."""
+        for row in self.scans:
+            if row.scan_id == self.selection.scan_id:
+                return row
+        return self.scans[-1] if self.scans else None

@@ -1,0 +1,1 @@
+"""What comes up over the views: help, confirmation, the scan form, the class picker."""

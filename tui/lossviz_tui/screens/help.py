@@ -1,0 +1,58 @@
+"""Every key, and how to read the view at hand; one page at 80 x 24."""
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from lossviz_tui.keys import KEYS
+
+
+class HelpScreen(ModalScreen[None]):
+    """Help for one view, from the table of keys."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark,enter", "dismiss(None)", "Close")
+    ]
+    DEFAULT_CSS = """
+    HelpScreen { align: center middle; }
+    HelpScreen > VerticalScroll { width: 90%; max-width: 96; height: auto; max-height: 100%;
+        border: round $primary; padding: 0 1; background: $surface; }
+    """
+
+    def __init__(self, view: str, how_to_read: str, *, readonly: bool) -> None:
+        super().__init__()
+        self._view = view
+        self._how_to_read = how_to_read
+        self._readonly = readonly
+
+    def compose(self) -> ComposeResult:
+        """The text."""
+        with VerticalScroll():
+            yield Static(self._text(), markup=False)
+
+    def _text(self) -> Text:
+        text = Text()
+        text.append(f"{self._view.capitalize()}\n", style="bold")
+        text.append(f"{self._how_to_read}\n")
+        rows = [
+            key
+            for key in KEYS
+            if self._view in key.views and not (key.starts_work and self._readonly)
+            if not key.action.startswith("view(")
+        ]
+        half = -(-len(rows) // 2)
+        text.append("1-6       the views; ctrl+p every command\n")
+        for left, right in zip(rows[:half], [*rows[half:], None], strict=False):
+            text.append(f"{left.shown:10}", style="bold")
+            text.append(f"{left.help:36.35}")
+            if right is not None:
+                text.append(f"{right.shown:8}", style="bold")
+                text.append(f"{right.help:.34}")
+            text.append("\n")
+        text.rstrip()
+        return text

@@ -1,0 +1,259 @@
+"""The data behind the screen: takes what the tail tells, and paints it on request.
+
+Everything slow to import (numpy, zarr, the painters) hangs on this module, which the app loads
+after its first frame.
+"""
+
+import locale
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from textual.message import Message
+from textual.strip import Strip
+
+from lossviz_analysis.store.fields import StoreError
+from lossviz_analysis.store.reader import RunReader, find_runs
+from lossviz_analysis.store.scans import cancel, scan_folder
+from lossviz_tui import navigation
+from lossviz_tui.exporting import RunData, export_run, export_scan
+from lossviz_tui.launch import ensure_worker
+from lossviz_tui.messages import (
+    RunAdvanced,
+    RunsListed,
+    RunStirred,
+    ScanFilled,
+    ScansListed,
+    TroubleChanged,
+)
+from lossviz_tui.paint.cells import Size
+from lossviz_tui.paint.palettes import Charset, ColorDepth, Look
+from lossviz_tui.panels import cctm, dance, landscape, notes, overview, runs, status
+from lossviz_tui.scene import Scene
+from lossviz_tui.screens.class_picker import ClassPicker
+from lossviz_tui.screens.scan_form import ScanForm
+from lossviz_tui.selection import Selection
+from lossviz_tui.tail import Tail
+
+Painter = Callable[[Scene, Size], list[Strip]]
+
+_PAINTERS: dict[str, Painter] = {
+    "runs": runs.paint,
+    "overview": overview.paint,
+    "dance": dance.paint,
+    "notes": notes.paint,
+    "cctm": cctm.paint,
+    "landscape": landscape.paint,
+}
+_HELP: dict[str, str] = {
+    "runs": runs.HELP,
+    "overview": overview.HELP,
+    "dance": dance.HELP,
+    "notes": notes.HELP,
+    "cctm": cctm.HELP,
+    "landscape": landscape.HELP,
+}
+_EXPORTED: dict[str, RunData] = {
+    "overview": "scalars",
+    "dance": "recall",
+    "notes": "notes",
+    "cctm": "cctm",
+}
+
+
+class Stage:
+    """The present scene and the tail that feeds it."""
+
+    def __init__(self, path: Path, look: Look, post: Callable[[Message], object]) -> None:
+        run, self._folder = _run_and_folder(path)
+        self._look = look
+        self._scene = Scene(look=look, folder=self._folder)
+        self._run = run
+        self.tail = Tail(self._folder, post)
+        if run is not None:
+            self.select(replace(self.selection, view="overview"))
+        self._focus()
+
+    @property
+    def selection(self) -> Selection:
+        """What is being looked at."""
+        return self._scene.selection
+
+    def select(self, selection: Selection) -> None:
+        """Look at something else."""
+        self._scene = replace(self._scene, selection=selection)
+        self._focus()
+
+    @property
+    def scene(self) -> Scene:
+        """This moment."""
+        return replace(self._scene, now=time.monotonic())
+
+    def take(self, message: Message) -> None:
+        """Take in what the tail told."""
+        match message:
+            case RunsListed():
+                self._scene = replace(self._scene, runs=message.runs)
+                if self._run is None and len(message.runs) == 1:
+                    self.open_run()
+            case TroubleChanged():
+                self._scene = replace(self._scene, trouble=message.sentence)
+            case RunAdvanced() | RunStirred() | ScansListed() | ScanFilled():
+                if message.run == self._run:  # not a late word of the run before
+                    self._take_of_run(message)
+            case _:
+                pass
+
+    def _take_of_run(
+        self, message: RunAdvanced | RunStirred | ScansListed | ScanFilled
+    ) -> None:
+        match message:
+            case RunAdvanced():
+                self._scene = replace(self._scene, view=message.view)
+            case RunStirred():
+                self._scene = replace(self._scene, standing=message.standing)
+            case ScansListed():
+                self._scene = replace(self._scene, scans=message.scans)
+            case ScanFilled():
+                self._scene = replace(self._scene, picture=message.picture)
+
+    def paint(self, size: Size) -> list[Strip]:
+        """The view in focus."""
+        scene = self.scene
+        return _PAINTERS[scene.selection.view](scene, size)
+
+    def paint_status(self, size: Size) -> list[Strip]:
+        """The lines at the top."""
+        return status.paint(self.scene, size)
+
+    def how_to_read(self) -> str:
+        """One sentence or two about the view in focus."""
+        return _HELP[self.selection.view]
+
+    def open_run(self) -> None:
+        """Open the run in focus in the list."""
+        rows = self._scene.runs
+        if not rows:
+            return
+        row = rows[min(self.selection.run_row, len(rows) - 1)]
+        if row.path != self._run:
+            kept = Selection(view="overview", run_row=self.selection.run_row)
+            self._scene = Scene(look=self._look, folder=self._folder, runs=rows, selection=kept)
+            self._run = row.path
+        self.select(replace(self.selection, view="overview"))
+
+    @property
+    def has_run(self) -> bool:
+        """Whether a run is open."""
+        return self._run is not None
+
+    def opened(self) -> None:
+        """What enter does in the view in focus."""
+        match self.selection.view:
+            case "runs":
+                self.open_run()
+            case "cctm":
+                self.select(navigation.pair_of_cell(self.scene))
+            case "overview":
+                self.select(replace(self.selection, view="dance"))
+            case _:
+                pass
+
+    def scan_form(self) -> ScanForm:
+        """A form for the next scan, with the pair in focus filled in."""
+        scene = self.scene
+        if scene.view is None:
+            raise StoreError("open a run first")
+        return ScanForm(scene, RunReader(scene.view.path))
+
+    def class_picker(self) -> ClassPicker:
+        """A line to type class names in, with the present ones filled in."""
+        scene = self.scene
+        if scene.view is None:
+            raise StoreError("open a run first")
+        return ClassPicker(scene.view.description.class_names, notes.chosen_classes(scene))
+
+    def scan_started(self, scan_id: str) -> None:
+        """Look at a scan that was just asked for."""
+        self.select(replace(self.selection, scan_id=scan_id, view="landscape"))
+
+    def cancel_scan(self) -> str:
+        """Ask for the scan in focus to stop; a sentence about it."""
+        scene = self.scene
+        row = scene.scan
+        if scene.view is None or row is None:
+            raise StoreError("there is no scan to cancel")
+        if row.word not in ("queued", "running", "interrupted"):
+            raise StoreError(f"the scan is {row.word} already")
+        cancel(scan_folder(scene.view.path, row.scan_id))
+        if row.word == "interrupted":
+            ensure_worker(scene.view.path)  # a dead worker's scan needs one to end it
+        return "asked the scan to stop; what is done is kept"
+
+    def export(self) -> Path:
+        """Write the data of the view in focus to a file in the present folder."""
+        scene = self.scene
+        if scene.view is None:
+            raise StoreError("open a run first")
+        reader = RunReader(scene.view.path)
+        name = scene.view.path.name.removesuffix(".zarr")
+        if self.selection.view == "landscape":
+            if scene.scan is None:
+                raise StoreError("there is no scan to export")
+            out = Path(f"{name}-{scene.scan.scan_id}.npz")
+            export_scan(reader, scene.scan.scan_id, out)
+        else:
+            what = _EXPORTED[self.selection.view]
+            out = Path(
+                f"{name}-{what}-epoch{scene.view.epochs[-1] if len(scene.view) else 0}.csv"
+            )
+            export_run(reader, what, out)
+        return out.absolute()
+
+    def _focus(self) -> None:
+        self.tail.focus(self._run, self.selection.scan_id)
+
+
+def _run_and_folder(path: Path) -> tuple[Path | None, Path]:
+    """The run a path means, if it means one, and the folder to list runs of."""
+    for candidate in (path, path.with_name(path.name + ".zarr")):
+        if candidate.name and (candidate / "records").is_dir():
+            return candidate.absolute(), candidate.absolute().parent
+    if path.is_dir():
+        below = find_runs(path)
+        return (below[0].absolute() if len(below) == 1 else None), path.absolute()
+    if path.suffix == ".zarr":
+        return path.absolute(), path.absolute().parent  # it may appear later
+    return None, path.absolute()
+
+
+def look_for(
+    color: str, charset: Literal["auto"] | Charset, *, dark: bool, console: Console
+) -> Look:
+    """How to draw on this terminal."""
+    depths: dict[str | None, ColorDepth] = {
+        "truecolor": "truecolor",
+        "256": "256",
+        "standard": "16",
+        "16": "16",
+        "windows": "16",
+        "none": "none",
+        None: "none",
+    }
+    depth = depths.get(console.color_system if color == "auto" else color, "256")
+    if "NO_COLOR" in os.environ:
+        depth = "none"
+    return Look(charset=_charset(charset), color=depth, dark=dark)
+
+
+def _charset(wanted: Literal["auto"] | Charset) -> Charset:
+    if wanted != "auto":
+        return wanted
+    if "utf" not in locale.getpreferredencoding(do_setlocale=False).lower():
+        return "ascii"
+    # The Linux console has block glyphs but no braille.
+    return "blocks" if os.environ.get("TERM") == "linux" else "braille"

@@ -1,0 +1,240 @@
+"""Following a run from a thread: cheap heads first, then only what is new, told as messages."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from textual.message import Message
+
+from lossviz_analysis.store.fields import StoreError
+from lossviz_analysis.store.head import RunHead, ScanHead
+from lossviz_analysis.store.reader import Pulse, RunReader, find_runs, standing
+from lossviz_analysis.store.scans import ScanReader, find_scans
+from lossviz_tui.history import RunHistory, RunView
+from lossviz_tui.launch import has_worker
+from lossviz_tui.messages import (
+    RunAdvanced,
+    RunsListed,
+    RunStirred,
+    ScanFilled,
+    ScansListed,
+    TroubleChanged,
+)
+from lossviz_tui.picture import picture_of
+from lossviz_tui.scene import RunRow, ScanRow, Standing
+
+LIST_SECONDS = 2.0
+STALL_FACTOR = 3.0
+"""A live run counts as stalled after so many median epoch times without a record."""
+STALL_SECONDS = 30.0
+"""And never before this."""
+PULSE_PATIENCE_SECONDS = 30.0
+"""A writer that shows no sign of life for so long is stalled, whatever its epochs take."""
+
+
+@dataclass
+class _Following:
+    """What has been seen of the run being followed."""
+
+    reader: RunReader
+    history: RunHistory
+    nonce: int
+    head: RunHead | None = None
+    view: RunView | None = None
+    data_seen: float = 0.0
+    pulse: Pulse | None = None
+    pulse_seen: float = 0.0
+    standing: Standing | None = None
+    scans: tuple[ScanRow, ...] = ()
+    picture_key: tuple[str, int] | None = None
+
+
+class Tail:
+    """Follows one run and the list of runs; every method runs on the thread that polls."""
+
+    def __init__(self, folder: Path, post: Callable[[Message], object]) -> None:
+        self.folder = folder
+        self._post = post
+        self._run: Path | None = None
+        self._scan_id: str | None = None
+        self._following: _Following | None = None
+        self._runs: tuple[RunRow, ...] = ()
+        self._listed = -math.inf
+        self._trouble = ""
+
+    def focus(self, run: Path | None, scan_id: str | None) -> None:
+        """Follow another run or scan from the next step on; safe to call from any thread."""
+        self._run, self._scan_id = run, scan_id
+
+    def step(self) -> None:
+        """Look once; tell what is new."""
+        trouble = ""
+        try:
+            if time.monotonic() - self._listed >= LIST_SECONDS:
+                self._list_runs()
+            if self._run is not None:
+                self._follow(self._run)
+        except StoreError as error:
+            trouble = str(error)
+        if trouble != self._trouble:
+            self._trouble = trouble
+            self._post(TroubleChanged(trouble))
+
+    def _list_runs(self) -> None:
+        self._listed = time.monotonic()
+        rows = tuple(_run_row(path) for path in find_runs(self.folder))
+        if [_key(row) for row in rows] != [_key(row) for row in self._runs]:
+            self._runs = rows
+            self._post(RunsListed(rows))
+
+    def _follow(self, path: Path) -> None:
+        now = time.monotonic()
+        reader = RunReader(path)
+        head = (self._following.reader if self._following else reader).head()
+        seen = self._following
+        if seen is None or seen.reader.path != path or seen.nonce != head.nonce:
+            head = reader.head()
+            seen = _Following(reader, RunHistory(reader), head.nonce)
+            self._following = seen
+        if seen.head is None or seen.head.num_records != head.num_records:
+            seen.view = seen.history.advance(head)
+            is_first = seen.head is None
+            seen.data_seen = now - (_backdated(seen.view) if is_first else 0.0)
+            self._post(RunAdvanced(path, seen.view))
+        seen.head = head
+        self._tell_standing(seen, head, now)
+        self._tell_scans(seen)
+
+    def _tell_standing(self, seen: _Following, head: RunHead, now: float) -> None:
+        pulse = seen.reader.pulse()
+        if pulse != seen.pulse:
+            seen.pulse, seen.pulse_seen = pulse, now
+        found = standing(seen.reader, head)
+        word = found.word
+        if word == "live" and _is_stalled(seen, now):
+            word = "stalled"
+        told = Standing(
+            word=word,
+            message=found.message,
+            pulse=pulse,
+            data_seen=seen.data_seen,
+            worker_is_up=has_worker(seen.reader.path),
+        )
+        if told != seen.standing:
+            seen.standing = told
+            self._post(RunStirred(seen.reader.path, told))
+
+    def _tell_scans(self, seen: _Following) -> None:
+        scans = find_scans(seen.reader.path)
+        rows = tuple(_scan_row(scan) for scan in scans)
+        if rows != seen.scans:
+            seen.scans = rows
+            self._post(ScansListed(seen.reader.path, rows))
+        if not scans:
+            return
+        chosen = next((s for s in scans if s.scan_id == self._scan_id), scans[-1])
+        try:
+            key = (chosen.scan_id, chosen.head().sequence)
+            if key != seen.picture_key and seen.view is not None:
+                seen.picture_key = key
+                self._post(ScanFilled(seen.reader.path, picture_of(chosen, seen.view)))
+        except StoreError:
+            # It shows in the list as damaged; the run itself is fine.
+            self._post(ScanFilled(seen.reader.path, None))
+
+
+def _backdated(view: RunView) -> float:
+    """How old the newest record already was when it was first read, by the writer's clock."""
+    if not len(view):
+        return 0.0
+    age = time.time() - float(view.column("wall_time")[-1])
+    return max(0.0, age) if math.isfinite(age) else 0.0
+
+
+def _is_stalled(seen: _Following, now: float) -> bool:
+    if now - seen.pulse_seen > PULSE_PATIENCE_SECONDS:
+        return True
+    if seen.view is None or not len(seen.view):
+        return False
+    usual = float(np.nanmedian(seen.view.column("duration_s")[-20:]))
+    return now - seen.data_seen > max(STALL_SECONDS, STALL_FACTOR * usual)
+
+
+def _run_row(path: Path) -> RunRow:
+    reader = RunReader(path)
+    try:
+        head, description = reader.head(), reader.description
+        rows = reader.scalars(0, head.num_records) if head.num_records else np.empty((0, 0))
+        found = standing(reader, head)
+    except StoreError as error:
+        return _damaged(path, str(error))
+    columns = description.scalar_columns
+    trend = (
+        rows[:, columns.index("test_accuracy")]
+        if len(rows) and "test_accuracy" in columns
+        else np.empty(0)
+    )
+    finite = trend[np.isfinite(trend)]
+    return RunRow(
+        path=path,
+        word=found.word,
+        epoch=int(np.nan_to_num(rows[-1, 0])) if len(rows) else 0,
+        epochs=description.planned_epochs,
+        best_test_accuracy=float(finite.max()) if finite.size else None,
+        model=str(description.model.get("name", "")),
+        dataset=str(description.dataset.get("name", "")),
+        trend=trend,
+        message=found.message,
+        changed=float(rows[-1, 2]) if len(rows) else math.nan,
+    )
+
+
+def _damaged(path: Path, sentence: str) -> RunRow:
+    return RunRow(
+        path=path,
+        word="damaged",
+        epoch=0,
+        epochs=None,
+        best_test_accuracy=None,
+        model="",
+        dataset="",
+        trend=np.empty(0),
+        message=sentence,
+        changed=math.nan,
+    )
+
+
+def _key(row: RunRow) -> tuple[object, ...]:
+    return (row.path, row.word, row.epoch, row.best_test_accuracy, row.message, len(row.trend))
+
+
+def _scan_row(scan: ScanReader) -> ScanRow:
+    try:
+        head = scan.head()
+        row = ScanRow(
+            scan_id=scan.scan_id,
+            word=scan.state_word(head),
+            request=scan.request,
+            done=head.done,
+            total=head.total,
+            items_per_second=_rate(head),
+            message="",
+        )
+        return replace(row, message=scan.message()) if row.word == "failed" else row
+    except StoreError as error:
+        return ScanRow(
+            scan_id=scan.scan_id,
+            word="damaged",
+            request=None,
+            done=0,
+            total=0,
+            items_per_second=0.0,
+            message=str(error),
+        )
+
+
+def _rate(head: ScanHead) -> float:
+    return 1000.0 * head.done / head.elapsed_ms if head.elapsed_ms else 0.0
