@@ -31,7 +31,7 @@ from lossviz_analysis.store.retention import Retention
 from lossviz_analysis.store.schema import RunState
 from lossviz_analysis.store.writer import LOG_NAME, RunWriter, create_run
 from lossviz_trainer.datasets.images import Dataset
-from lossviz_trainer.datasets.load import load_dataset
+from lossviz_trainer.datasets.load import DATA_WORDS, load_dataset
 from lossviz_trainer.device import choose_device, micro_batch_for
 from lossviz_trainer.loop import SCALAR_COLUMNS, LoopSettings, Position, Trainer
 from lossviz_trainer.models import build_model
@@ -140,9 +140,8 @@ def _create(spec: TrainingSpec) -> None:
     if spec.run.exists():
         raise StoreError(f"{spec.run} exists already; resume it, or choose another name")
     data_root = spec.data_root or spec.cache_folder
-    source = spec.data
-    if Path(source).exists():
-        source = str(Path(source).absolute())
+    is_word = spec.data in DATA_WORDS
+    source = spec.data if is_word else str(Path(spec.data).expanduser().absolute())
     dataset = load_dataset(
         source,
         cache_folder=spec.cache_folder,

@@ -51,9 +51,11 @@ class RunView:
         """The CCTM at one position of the epoch axis."""
         return cctm(self.counts[position, SPLITS.index(split)])
 
-    def rates_by_epoch(self, split: str) -> np.ndarray:
-        """The CCTM of every epoch."""
-        return cctm(self.counts[:, SPLITS.index(split)])
+    def row_by_epoch(self, split: str, true_class: int) -> np.ndarray:
+        """One row of the CCTM of every epoch: [epoch, predicted class]."""
+        counts = self.counts[:, SPLITS.index(split), true_class].astype(np.float64)
+        total = counts.sum(axis=1, keepdims=True)
+        return np.divide(counts, total, out=np.full_like(counts, np.nan), where=total > 0)
 
     def recall_of(self, split: str) -> np.ndarray:
         """Recalls by epoch and class."""

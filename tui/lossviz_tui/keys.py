@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 VIEW_NAMES = ("runs", "overview", "dance", "notes", "cctm", "landscape")
+VIEW_TITLES = ("Runs", "Overview", "Dance", "Notes", "CCTM", "Landscape")
 RUN_VIEWS = VIEW_NAMES[1:]
 EPOCH_VIEWS = ("overview", "dance", "notes", "cctm")
 
@@ -46,8 +47,10 @@ _SHOWN = {
 
 KEYS: tuple[Key, ...] = (
     *(
-        Key(str(number), f"view('{name}')", name.capitalize(), f"the {name} view")
-        for number, name in enumerate(VIEW_NAMES, start=1)
+        Key(str(number), f"view('{name}')", title, f"the view {title}")
+        for number, (name, title) in enumerate(
+            zip(VIEW_NAMES, VIEW_TITLES, strict=True), start=1
+        )
     ),
     Key("left,h", "epoch(-1)", "Back", "one epoch back", ("overview", "dance", "notes")),
     Key("right,l", "epoch(1)", "On", "one epoch on", ("overview", "dance", "notes")),

@@ -1,6 +1,7 @@
 """Everything a view needs to draw one moment: data, selection, terminal."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -129,7 +130,7 @@ class Scene:
             None if self.view is None or position is None else int(self.view.epochs[position])
         )
 
-    @property
+    @cached_property
     def ranked_pairs(self) -> tuple[UndirectedPair, ...]:
         """The pairs of classes that interfere most at the epoch in focus."""
         position = self.position
@@ -137,7 +138,7 @@ class Scene:
             return ()
         return undirected_pairs(self.view.rates(self.selection.split, position), limit=50)
 
-    @property
+    @cached_property
     def pair(self) -> tuple[int, int] | None:
         """The chosen pair, or the one that interferes most."""
         if self.selection.pair is not None or self.view is None:

@@ -406,7 +406,7 @@ class ScanReader:
             self._result_inode = inode
         return self._geometry
 
-    def coordinates(self) -> tuple[Float[np.ndarray, " points"], ...]:
+    def coordinates(self) -> tuple[Float[np.ndarray, " _points"], ...]:
         """Coordinates along each direction.
 
         Returns:

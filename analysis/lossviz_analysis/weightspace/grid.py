@@ -22,7 +22,7 @@ def linspace(low: float, high: float, num_points: int) -> Float[np.ndarray, " po
 
 
 def points_of(
-    coordinates: tuple[Float[np.ndarray, " points"], ...],
+    coordinates: tuple[Float[np.ndarray, " _points"], ...],
 ) -> Float[np.ndarray, "points directions"]:
     """Every point of the grid; the first direction varies slowest."""
     mesh = np.meshgrid(*coordinates, indexing="ij")

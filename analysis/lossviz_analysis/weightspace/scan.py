@@ -36,7 +36,7 @@ class ScanProblem:
     splits: tuple[Examples, ...]
     """What is evaluated, in stored order."""
     directions: tuple[Tensor, ...]
-    coordinates: tuple[Float[np.ndarray, " points"], ...]
+    coordinates: tuple[Float[np.ndarray, " _points"], ...]
     dtype: torch.dtype
     micro_batch: int
     with_confusion: bool

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,17 +18,15 @@ def describe():
     """Describes a run of so many classes, with the scalar columns `loss` and `twice`."""
 
     def build(num_classes=3, **changes):
-        return RunDescription(
-            **{
-                "run_id": "9b2e8f0e-6f4c-4a68-8f5b-3d1d6b9a0c11",
-                "created_at": "2025-01-02T03:04:05Z",
-                "class_names": tuple(f"class {k}" for k in range(num_classes)),
-                "scalar_columns": (*FIXED_COLUMNS, "loss", "twice"),
-                "model": {"name": "mlp"},
-                "recipe": {"epochs": 7},
-            }
-            | changes
+        usual = RunDescription(
+            run_id="9b2e8f0e-6f4c-4a68-8f5b-3d1d6b9a0c11",
+            created_at="2025-01-02T03:04:05Z",
+            class_names=tuple(f"class {k}" for k in range(num_classes)),
+            scalar_columns=(*FIXED_COLUMNS, "loss", "twice"),
+            model={"name": "mlp"},
+            recipe={"epochs": 7},
         )
+        return replace(usual, **changes)
 
     return build
 
@@ -67,19 +66,17 @@ def ask():
     """An ego plane of 5 x 4 points over both splits."""
 
     def build(**changes):
-        return ScanRequest(
-            **{
-                "directions": tuple(
-                    DirectionSpec(kind="ego", normalise="none", class_index=k) for k in (2, 0)
-                ),
-                "points": (5, 4),
-                "ranges": ((-0.1, 0.1), (-0.2, 0.3)),
-                "checkpoint": 3,
-                "epoch": 2,
-                "split": "both",
-            }
-            | changes
+        usual = ScanRequest(
+            directions=tuple(
+                DirectionSpec(kind="ego", normalise="none", class_index=k) for k in (2, 0)
+            ),
+            points=(5, 4),
+            ranges=((-0.1, 0.1), (-0.2, 0.3)),
+            checkpoint=3,
+            epoch=2,
+            split="both",
         )
+        return replace(usual, **changes)
 
     return build
 

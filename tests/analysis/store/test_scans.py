@@ -3,6 +3,7 @@
 import json
 import math
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,26 +47,21 @@ print("running", flush=True)
 sys.stdin.readline()
 """
 
-CHUNKS = {"train": 3, "test": 1}
-COORDINATES = (np.linspace(-0.1, 0.1, 5), np.linspace(-0.2, 0.3, 4))
-
 
 def geometry_of(num_classes=3, points=(5, 4), **changes):
-    return ScanGeometry(
-        **{
-            "class_names": tuple(f"class {k}" for k in range(num_classes)),
-            "splits": ("train", "test"),
-            "points": points,
-            "has_confusion": True,
-            "chunks": CHUNKS,
-            "examples": {"train": 2_500, "test": 300},
-            "direction_norms": (1.0, 2.0),
-            "weight_norm": 3.0,
-            "cosine": 0.25,
-            "provenance": {"device": "cpu"},
-        }
-        | changes
+    usual = ScanGeometry(
+        class_names=tuple(f"class {k}" for k in range(num_classes)),
+        splits=("train", "test"),
+        points=points,
+        has_confusion=True,
+        chunks={"train": 3, "test": 1},
+        examples={"train": 2_500, "test": 300},
+        direction_norms=(1.0, 2.0),
+        weight_norm=3.0,
+        cosine=0.25,
+        provenance={"device": "cpu"},
     )
+    return replace(usual, **changes)
 
 
 def sums_of(geometry, seed=0):

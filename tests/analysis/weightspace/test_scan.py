@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from lossviz_analysis.weightspace.vector import MovableModel
 
 NUM_TRAIN, NUM_TEST = 330, 120
 PAIR = (3, 8)
-SPAN = 0.5
+SPAN = 0.1
 GRID = (linspace(-SPAN, SPAN, 5), linspace(-SPAN, SPAN, 3))
 NUM_CELLS = 15
 
@@ -94,7 +95,7 @@ def slow_plane(model, directions, loaders, before_evaluation=None):
                 for parameter, first, second in zip(
                     moved.parameters(), *directions, strict=True
                 ):
-                    parameter += a * first + b * second
+                    parameter.add_(a * first + b * second)
             if before_evaluation is not None:
                 before_evaluation(moved)
             moved.eval()
@@ -232,7 +233,7 @@ def test_the_micro_batch_does_not_change_a_bit_on_a_cpu(ego_plane, dtype):
 def test_the_splits_do_not_disturb_each_other(ego_plane):
     both = gather(ego_plane())
     problem = ego_plane()
-    alone = ScanProblem(**{**vars(problem), "splits": problem.splits[1:]})
+    alone = replace(problem, splits=problem.splits[1:])
     cells = np.zeros((NUM_CELLS, 1, both.shape[2]))
     for found in scan(alone, nothing_done(1)):
         cells[found.point, 0] += found.sums.sum(0)
@@ -310,7 +311,7 @@ def test_at_the_centre_every_plane_shows_the_model_itself(ego_plane, network, pl
     centre = NUM_CELLS // 2
     assert points_of(GRID)[centre].tolist() == [0.0, 0.0]
     cells = gather(problem)
-    again = gather(ScanProblem(**{**vars(problem), "directions": other}))
+    again = gather(replace(problem, directions=other))
     assert cells[centre].tobytes() == again[centre].tobytes()
     assert cells[0].tobytes() != again[0].tobytes()
     images, labels = (torch.from_numpy(a) for a in plain("test", NUM_TEST))
@@ -322,9 +323,7 @@ def test_at_the_centre_every_plane_shows_the_model_itself(ego_plane, network, pl
 
 def test_a_point_that_overflows_is_counted_and_does_not_spoil_its_neighbours(ego_plane):
     problem = ego_plane(torch.float32)
-    far = ScanProblem(
-        **{**vars(problem), "directions": tuple(1e38 * d for d in problem.directions)}
-    )
+    far = replace(problem, directions=tuple(1e38 * d for d in problem.directions))
     cells = gather(far)
     assert np.isfinite(cells).all()
     nonfinite = cells[..., 41:51].sum(-1)
@@ -352,7 +351,7 @@ def test_a_symmetric_range_has_zero_in_its_centre_and_both_its_ends(num_points, 
 
 def test_an_asymmetric_range_keeps_its_own_points():
     assert linspace(-0.5, 1.5, 5).tolist() == [-0.5, 0.0, 0.5, 1.0, 1.5]
-    assert linspace(-1, 1, 4).tolist() == np.linspace(-1, 1, 4).tolist()
+    assert linspace(-1.0, 1.0, 4).tolist() == np.linspace(-1, 1, 4).tolist()
 
 
 grids = st.lists(st.integers(2, 33), min_size=1, max_size=2).map(tuple)
@@ -419,7 +418,7 @@ def test_every_point_gets_its_first_chunks_before_any_gets_more(case):
     reached = done.copy()
     for point, split, span in visits(points, chunks, done, point_major=False):
         stage = min((s for s in (*STAGE_CHUNKS, 10**9) if s >= span.stop), default=0)
-        earlier = max((s for s in (0, *STAGE_CHUNKS) if s < stage))
+        earlier = max(s for s in (0, *STAGE_CHUNKS) if s < stage)
         behind = np.minimum(chunks, earlier)
         assert (reached >= behind).all()
         reached[point, split] = span.stop

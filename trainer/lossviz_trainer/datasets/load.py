@@ -1,16 +1,19 @@
 """The one door to data: from the word after `--data` to a dataset."""
 
 import dataclasses
+import importlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lossviz_analysis.errors import LossvizError
-from lossviz_trainer.datasets.cifar import load_cifar
-from lossviz_trainer.datasets.digits import load_digits
 from lossviz_trainer.datasets.folder import load_folder
 from lossviz_trainer.datasets.images import Dataset, Images
 from lossviz_trainer.datasets.npz import load_npz
 from lossviz_trainer.datasets.subset import class_balanced_subset
+
+DATA_WORDS = ("digits", "cifar10", "cifar100")
+"""Sources that are words, not paths; they win over a folder of that name."""
 
 
 def load_dataset(
@@ -50,6 +53,11 @@ def load_dataset(
     return dataclasses.replace(dataset, train=train)
 
 
+def _late(name: str) -> Any:  # noqa: ANN401  # a module
+    # scikit-learn and torchvision take seconds to import, and no run needs both.
+    return importlib.import_module(f"lossviz_trainer.datasets.{name}")
+
+
 def _whole_dataset(
     source: str,
     cache_folder: Path,
@@ -60,9 +68,9 @@ def _whole_dataset(
 ) -> Dataset:
     match source:
         case "digits":
-            return load_digits()
+            return _late("digits").load_digits()
         case "cifar10" | "cifar100":
-            return load_cifar(source, data_root=data_root, download=download)
+            return _late("cifar").load_cifar(source, data_root=data_root, download=download)
         case _:
             path = Path(source).expanduser()
     if path.is_dir():

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from lossviz_analysis.errors import LossvizError
 from torch import nn
 
+from lossviz_analysis.errors import LossvizError
 from lossviz_trainer.models.densenet import DenseNet121
 from lossviz_trainer.models.dla import DLA
 from lossviz_trainer.models.googlenet import GoogLeNet

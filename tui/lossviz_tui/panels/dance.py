@@ -10,6 +10,7 @@ from lossviz_analysis.classwise.dance import (
     pair_moments,
     third_class_moments,
 )
+from lossviz_tui.history import RunView
 from lossviz_tui.paint.cells import Canvas, Size, beside, clean_text
 from lossviz_tui.paint.charts import ChartOptions, Mark, Series, line_chart
 from lossviz_tui.panels.overview import waiting
@@ -53,7 +54,7 @@ def _facts(scene: Scene, pair: tuple[int, int], width: int) -> list[Strip]:
     a, b = pair
     names = view.description.class_names
     recall = view.recall_of(scene.selection.split)
-    rates = view.rates_by_epoch(scene.selection.split)
+    rates = _rates_with_row(view, scene.selection.split, a)
     score = dance_score(recall, a, b)
     since = dominance_epoch(rates, a, b)
     canvas = Canvas((width, 1))
@@ -69,6 +70,15 @@ def _facts(scene: Scene, pair: tuple[int, int], width: int) -> list[Strip]:
     return canvas.strips()
 
 
+def _rates_with_row(view: RunView, split: str, a: int) -> np.ndarray:
+    """CCTMs by epoch of which only row `a` is true, without the memory of a thousand classes.
+
+    Moments and dominance of a pair (a, b) look at no other row.
+    """
+    row = view.row_by_epoch(split, a)
+    return np.broadcast_to(row[:, None, :], (len(row), row.shape[1], row.shape[1]))
+
+
 def _recalls(scene: Scene, pair: tuple[int, int], size: Size) -> list[Strip]:
     view = scene.view
     if view is None:
@@ -76,7 +86,7 @@ def _recalls(scene: Scene, pair: tuple[int, int], size: Size) -> list[Strip]:
     a, b = pair
     names = view.description.class_names
     recall = view.recall_of(scene.selection.split)
-    rates = view.rates_by_epoch(scene.selection.split)
+    rates = _rates_with_row(view, scene.selection.split, a)
     x = view.epochs.astype(float)
     marks = [
         Mark(x=x[e], y=100 * float(recall[e, b]), glyph="▼", ascii_glyph="v", color_index=5)
@@ -102,7 +112,7 @@ def _row(scene: Scene, pair: tuple[int, int], size: Size) -> list[Strip]:
         return []
     a, b = pair
     names = view.description.class_names
-    row = 100 * view.rates_by_epoch(scene.selection.split)[:, a]
+    row = 100 * view.row_by_epoch(scene.selection.split, a)
     others = [c for c in range(len(names)) if c not in (a, b)]
     peaks = np.nan_to_num(row[:, others], nan=0.0)[-20:].max(axis=0)
     ranked = [others[k] for k in np.argsort(-peaks, kind="stable")]

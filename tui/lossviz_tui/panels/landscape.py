@@ -1,5 +1,7 @@
 """Scans: their queue, and the one in focus as a curve, a plane, small multiples or a cut."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from textual.strip import Strip
 
@@ -269,6 +271,7 @@ def _curve(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     axis = _axis_label(scene, picture, 0)
     loss = ChartOptions(
         title="cross-entropy",
+        y_limits=_with_chance([one.y for one in losses], chance.y, log=scene.selection.log),
         x_label=axis,
         integer_x=False,
         log_y=scene.selection.log,
@@ -290,6 +293,20 @@ def _curve(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
         line_chart(mistakes, (width, room - top), look=scene.look, options=rate),
         facts,
     )
+
+
+def _with_chance(
+    curves: Sequence[np.ndarray], chance: float, *, log: bool
+) -> tuple[float, float] | None:
+    """Limits that hold the curves and the line of chance, with a little air."""
+    values = np.concatenate([chance * np.ones(1), *(curve.ravel() for curve in curves)])
+    finite = values[np.isfinite(values) & (values > 0)] if log else values[np.isfinite(values)]
+    low, high = float(finite.min()), float(finite.max())
+    if low == high:
+        return None
+    if log:
+        return low / 1.2, high * 1.2
+    return low - 0.03 * (high - low), high + 0.03 * (high - low)
 
 
 def _known_loss(split: SplitResult) -> np.ndarray:

@@ -21,12 +21,13 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
         return waiting(scene, size)
     width, height = size
     if width >= 100:
-        left, rows = width // 2, 2 if height >= 24 else 1
+        left, rows = width // 2 - 1, 2 if height >= 24 else 1
         heights = [height // rows + (k < height % rows) for k in range(rows)]
         blocks = [
             beside(
                 _chart(scene, 2 * row, (left, heights[row])),
-                _chart(scene, 2 * row + 1, (width - left, heights[row])),
+                _chart(scene, 2 * row + 1, (width - left - 2, heights[row])),
+                gap=2,
             )
             for row in range(rows)
         ]

@@ -2,7 +2,7 @@
 
 from textual.strip import Strip
 
-from lossviz_tui.keys import VIEW_NAMES
+from lossviz_tui.keys import VIEW_NAMES, VIEW_TITLES
 from lossviz_tui.paint.cells import Canvas, Size, clean_text
 from lossviz_tui.panels.texts import accent, age_text, muted, state_text, strong
 from lossviz_tui.scene import Scene
@@ -13,9 +13,9 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
     canvas = Canvas(size)
     _draw_state(canvas, scene)
     column = 0
-    for number, name in enumerate(VIEW_NAMES, start=1):
+    for number, (name, title) in enumerate(zip(VIEW_NAMES, VIEW_TITLES, strict=True), start=1):
         is_here = name == scene.selection.view
-        text = f" {number} {name.capitalize()} "
+        text = f" {number} {title} "
         style = accent(scene.look) if is_here else muted(scene.look)
         canvas.put(column, 1, f"[{text.strip()}]" if is_here else text, style)
         column += len(text)

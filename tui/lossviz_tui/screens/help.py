@@ -9,7 +9,7 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from lossviz_tui.keys import KEYS
+from lossviz_tui.keys import KEYS, VIEW_NAMES, VIEW_TITLES
 
 
 class HelpScreen(ModalScreen[None]):
@@ -37,7 +37,8 @@ class HelpScreen(ModalScreen[None]):
 
     def _text(self) -> Text:
         text = Text()
-        text.append(f"{self._view.capitalize()}\n", style="bold")
+        title = VIEW_TITLES[VIEW_NAMES.index(self._view)]
+        text.append(f"{title}\n", style="bold")
         text.append(f"{self._how_to_read}\n")
         rows = [
             key
