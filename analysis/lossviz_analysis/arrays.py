@@ -1,10 +1,11 @@
 """Axis letters and array aliases, so that a signature says which way round a matrix lies.
 
-A confusion matrix has the true class down (rows, `i`) and the predicted class across (columns, `j`).
-Time, where there is any, comes first: `epochs` is the axis along which epochs follow one another.
+A confusion matrix has the true class down (rows, `i`) and the predicted class across (columns,
+`j`). Time, where there is any, comes first: `epochs` is the axis along which epochs follow one
+another.
 
-The aliases are shapes for people and for the tests, which check them at run time; a program in use does
-not pay for them.
+The aliases are shapes for people and for the tests, which check them at run time; a program in
+use does not pay for them.
 """
 
 from typing import TypeAlias
@@ -16,7 +17,7 @@ Counts: TypeAlias = Int[np.ndarray, "*batch true predicted"]
 """Examples counted by true class (rows) and predicted class (columns)."""
 
 Rates: TypeAlias = Float[np.ndarray, "*batch true predicted"]
-"""Fractions in [0, 1] by true class (rows) and predicted class (columns); NaN rows for absent classes."""
+"""Fractions in [0, 1] by true class (rows) and predicted class (columns); NaN: no examples."""
 
 CountsByEpoch: TypeAlias = Int[np.ndarray, "epochs true predicted"]
 """One confusion matrix for each epoch."""

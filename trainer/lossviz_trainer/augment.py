@@ -9,7 +9,7 @@ the same generator.
 from functools import lru_cache
 
 import torch
-from jaxtyping import Float, Float32, Shaped, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,27 +20,33 @@ def normalise(
     images: UInt8[Tensor, "n c h w"],
     mean: tuple[float, ...],
     std: tuple[float, ...],
-) -> Float32[Tensor, "n c h w"]:
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> Float[Tensor, "n c h w"]:
     """Images with each channel shifted and scaled to mean 0 and standard deviation 1.
 
-    Equal to the bit to torchvision's ToTensor followed by Normalize.
+    In float32 equal to the bit to torchvision's ToTensor followed by Normalize.
 
     Args:
         images: Raw pixels, 0 to 255.
         mean: Mean of each channel, in units where white is 1.
         std: Standard deviation of each channel, in the same units.
+        dtype: Of the computation and the result.
 
     Returns:
         A new tensor on the same device and in the same memory format.
     """
-    scaled = images.to(torch.float32).div_(_MAX_PIXEL)
-    return scaled.sub_(_by_channel(mean, images.device)).div_(_by_channel(std, images.device))
+    scaled = images.to(dtype).div_(_MAX_PIXEL)
+    means = _by_channel(mean, images.device, dtype)
+    return scaled.sub_(means).div_(_by_channel(std, images.device, dtype))
 
 
 @lru_cache(maxsize=32)
-def _by_channel(values: tuple[float, ...], device: torch.device) -> Float[Tensor, "c 1 1"]:
+def _by_channel(
+    values: tuple[float, ...], device: torch.device, dtype: torch.dtype
+) -> Float[Tensor, "c 1 1"]:
     # Kept, because sending it again for every batch would make the host wait for the device.
-    return torch.tensor(values, dtype=torch.float32, device=device)[:, None, None]
+    return torch.tensor(values, dtype=dtype, device=device)[:, None, None]
 
 
 def random_crop(

@@ -94,11 +94,15 @@ def train(spec: TrainingSpec) -> int:
         Exit code: 0 finished or stopped as asked, 1 failed while training, 2 refused.
     """
     stop = StopFlag()
-    stop.listen()
+    dataset: Dataset | None = None
     try:
         device = choose_device(spec.device)
         if not spec.resume:
-            _create(spec)
+            dataset = _load(spec)
+        # Until here a signal ends this process at once: there is nothing to lose yet.
+        stop.listen()
+        if dataset is not None:
+            _create(spec, dataset)
         writer = RunWriter(spec.run, retention=_retention(spec))
         writer.open()
     except LossvizError as error:
@@ -109,7 +113,7 @@ def train(spec: TrainingSpec) -> int:
         log_into(spec.run)
         try:
             writer.set_state(RunState.RUNNING)
-            finished = _train(spec, writer, device, stop)
+            finished = _train(spec, writer, device, stop, dataset)
         except Exception as error:
             log.exception("training failed")
             sentence = str(error) if isinstance(error, LossvizError) else _sentence(error)
@@ -131,26 +135,37 @@ def _retention(spec: TrainingSpec) -> Retention:
     return Retention(budget_bytes=spec.keep_bytes)
 
 
-def _create(spec: TrainingSpec) -> None:
-    """Load the data and create the run; both can take a while and both can be refused.
+def _source(spec: TrainingSpec) -> str:
+    """The source of the data as it will be found again from any folder."""
+    is_word = spec.data in DATA_WORDS
+    return spec.data if is_word else str(Path(spec.data).expanduser().absolute())
+
+
+def _data_root(spec: TrainingSpec) -> Path:
+    return spec.data_root or spec.cache_folder
+
+
+def _load(spec: TrainingSpec) -> Dataset:
+    """Load the data of a new run, which can take a while.
 
     Raises:
         StoreError: Something is at the run's path already.
     """
     if spec.run.exists():
         raise StoreError(f"{spec.run} exists already; resume it, or choose another name")
-    data_root = spec.data_root or spec.cache_folder
-    is_word = spec.data in DATA_WORDS
-    source = spec.data if is_word else str(Path(spec.data).expanduser().absolute())
-    dataset = load_dataset(
-        source,
+    return load_dataset(
+        _source(spec),
         cache_folder=spec.cache_folder,
-        data_root=data_root,
+        data_root=_data_root(spec),
         train_examples=spec.train_examples,
         seed=spec.seed,
         on_progress=_report_progress(),
         download=spec.download,
     )
+
+
+def _create(spec: TrainingSpec, dataset: Dataset) -> None:
+    """Create the run, unless its recipe or model is refused."""
     recipe = _resolved_recipe(spec, dataset)
     model = build_model(spec.model, len(dataset.class_names), seed=spec.seed)
     create_run(
@@ -166,7 +181,11 @@ def _create(spec: TrainingSpec) -> None:
                 "seed": spec.seed,
             },
             dataset=describe_data(
-                dataset, source, data_root, train_examples=spec.train_examples, seed=spec.seed
+                dataset,
+                _source(spec),
+                _data_root(spec),
+                train_examples=spec.train_examples,
+                seed=spec.seed,
             ),
             recipe=recipe.to_json(),
             versions=_versions(),
@@ -202,11 +221,18 @@ def _versions() -> dict[str, Any]:
     return found | {"python": platform.python_version(), "host": socket.gethostname()}
 
 
-def _train(spec: TrainingSpec, writer: RunWriter, device: torch.device, stop: StopFlag) -> bool:
+def _train(
+    spec: TrainingSpec,
+    writer: RunWriter,
+    device: torch.device,
+    stop: StopFlag,
+    dataset: Dataset | None,
+) -> bool:
     description = writer.description
     recipe = Recipe.from_json(description.recipe)
     seed = int(description.model.get("seed", 0))
-    dataset = reload_data(spec.run, description)
+    if dataset is None:
+        dataset = reload_data(spec.run, description)
     resume_from = _newest_sound_checkpoint(writer)
     model = rebuild_model(description, seed=seed).to(device)
     num_parameters = sum(p.numel() for p in model.parameters())

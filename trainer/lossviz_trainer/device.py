@@ -1,5 +1,7 @@
 """Which device computes, and with which arithmetic."""
 
+import re
+
 import torch
 
 from lossviz_analysis.errors import LossvizError
@@ -23,19 +25,17 @@ def choose_device(wanted: str) -> torch.device:
     torch.backends.cudnn.benchmark = False
     if wanted == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(wanted)
-    except RuntimeError:
-        raise LossvizError(f"device is auto, cpu, cuda or cuda:N; got {wanted!r}") from None
-    if device.type not in ("cpu", "cuda"):
+    # Not parsed by torch.device alone: its indices wrap around at 128, and cuda:255 is cuda.
+    named = re.fullmatch(r"cpu|cuda(?::(?P<index>[0-9]{1,9}))?", wanted)
+    if named is None:
         raise LossvizError(f"device is auto, cpu, cuda or cuda:N; got {wanted!r}")
-    if device.type == "cuda":
+    if wanted != "cpu":
         present = torch.cuda.device_count()
-        if (device.index or 0) >= present:
+        if int(named["index"] or 0) >= present:
             raise LossvizError(
                 f"device {wanted!r} is not here: this machine shows {present} GPUs"
             )
-    return device
+    return torch.device(wanted)
 
 
 def micro_batch_for(device: torch.device) -> int:

@@ -201,15 +201,22 @@ class Trainer:
         )
 
     def _evaluate(self, epoch: int) -> tuple[Evaluation, Evaluation]:
-        self._writer.pulse(
-            epoch=epoch + 1,
-            step=self.steps_per_epoch,
-            steps_per_epoch=self.steps_per_epoch,
-            phase=Phase.EVALUATING,
-            images_per_second=self._last_rate,
-        )
+        def show_life() -> None:
+            self._writer.pulse(
+                epoch=epoch + 1,
+                step=self.steps_per_epoch,
+                steps_per_epoch=self.steps_per_epoch,
+                phase=Phase.EVALUATING,
+                images_per_second=self._last_rate,
+            )
+
         train, test = (
-            evaluate(self.model, examples, micro_batch=self._settings.micro_batch)
+            evaluate(
+                self.model,
+                examples,
+                micro_batch=self._settings.micro_batch,
+                on_chunk=show_life,
+            )
             for examples in (self._data.train, self._data.test)
         )
         return train, test
@@ -239,6 +246,15 @@ class Trainer:
         is_last = epoch == self._settings.recipe.epochs
         is_best = test.accuracy > self.best_accuracy
         self.best_accuracy = max(self.best_accuracy, test.accuracy)
+        self._writer.pulse(
+            epoch=epoch,
+            step=self.steps_per_epoch,
+            steps_per_epoch=self.steps_per_epoch,
+            phase=Phase.SAVING,
+            loss=measured["step_loss"],
+            images_per_second=measured["images_per_second"],
+            is_last=is_last,
+        )
         if is_last or is_best or epoch % self._settings.checkpoint_every == 0:
             self._save(Position(epoch), is_best=is_best)
 

@@ -14,5 +14,8 @@ def generator_for(seed: int, *position: int) -> torch.Generator:
     Returns:
         A new generator.
     """
-    state = np.random.SeedSequence([seed, *position]).generate_state(1, np.uint64)[0]
+    # As a spawn key, not as further entropy: SeedSequence pads entropy with zeros, and (epoch,)
+    # and (epoch, 0) would be the same stream.
+    sequence = np.random.SeedSequence(seed, spawn_key=position)
+    state = sequence.generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state) & (2**63 - 1))

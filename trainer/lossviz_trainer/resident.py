@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lossviz_analysis.weightspace.examples import Examples, balanced_order
+from lossviz_trainer.augment import normalise
 from lossviz_trainer.datasets.images import Dataset, Images
 
 
@@ -18,10 +19,7 @@ class Normaliser:
 
     def __call__(self, images: Tensor, dtype: torch.dtype) -> Tensor:
         """Normalise a batch in the given dtype."""
-        shape = (1, len(self.mean), 1, 1)
-        mean = torch.tensor(self.mean, dtype=dtype, device=images.device).view(shape)
-        std = torch.tensor(self.std, dtype=dtype, device=images.device).view(shape)
-        return (images.to(dtype) / 255.0 - mean) / std
+        return normalise(images, self.mean, self.std, dtype=dtype)
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,6 +33,21 @@ class TrainingSpec:
     """Where cifar10 and cifar100 lie or are downloaded to; None means beside the runs."""
     download: bool = True
 
+    def __post_init__(self) -> None:
+        """Refuse what would otherwise fail, or be taken for another value, after the start.
+
+        Raises:
+            LossvizError: A number is out of bounds.
+        """
+        if not 0 <= self.seed < 2**62:
+            raise LossvizError(
+                f"--seed must be a whole number from 0 to 2**62; got {self.seed!r}"
+            )
+        if self.checkpoint_every is not None and self.checkpoint_every < 1:
+            raise LossvizError(
+                f"--checkpoint-every must be at least 1; got {self.checkpoint_every!r}"
+            )
+
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read a spec as the command line wrote it.

@@ -13,7 +13,7 @@ from lossviz_analysis.store.checkpoints import Checkpoint
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().cpu().contiguous().numpy()
+    return tensor.detach().to("cpu", copy=True).contiguous().numpy()
 
 
 def capture(

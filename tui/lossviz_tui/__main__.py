@@ -24,7 +24,11 @@ COMMANDS: dict[str, str] = {
 """Module of each command; the function in it bears the command's name."""
 
 EXIT_REFUSED = 1
+EXIT_MISUSED = 2
 EXIT_INTERRUPTED = 130
+
+_UsageError = typer.BadParameter.__bases__[0].__bases__[0]
+"""ClickException, which some versions of Typer keep to themselves."""
 
 
 def main() -> None:
@@ -39,20 +43,26 @@ def run(arguments: list[str]) -> int:
     wanted = [arguments[0]] if arguments[0] in COMMANDS else list(COMMANDS)
     program = _program(wanted)
     try:
-        program(args=arguments, prog_name="lossviz-tui", standalone_mode=True)
+        code: object = program(args=arguments, prog_name="lossviz-tui", standalone_mode=False)
+        return code if isinstance(code, int) else 0
     except LossvizError as error:
         print_error(str(error))
         return EXIT_REFUSED
-    except KeyboardInterrupt:
+    except _UsageError as error:
+        print_error(" ".join(error.format_message().split()))
+        return EXIT_MISUSED
+    except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain again while it shuts
         # down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_REFUSED
-    except SystemExit as left:
-        return left.code if isinstance(left.code, int) else EXIT_REFUSED
-    return 0
+    except OSError as error:
+        # A folder that may not be read, a name that is too long, a disk that is full.
+        name = "" if error.filename is None else f"{error.filename}: "
+        print_error(f"{name}{error.strerror or error}")
+        return EXIT_REFUSED
 
 
 def print_error(sentence: str) -> None:

@@ -13,9 +13,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import actions, on, work
 from textual.app import App, ComposeResult, SystemCommand
@@ -27,7 +27,8 @@ from textual.widgets import Footer
 
 from lossviz_analysis.errors import LossvizError
 from lossviz_tui.keys import KEYS
-from lossviz_tui.messages import Replaceable
+from lossviz_tui.messages import Painted, Replaceable
+from lossviz_tui.options import AppOptions
 from lossviz_tui.screens.confirm import ConfirmScreen
 from lossviz_tui.screens.help import HelpScreen
 from lossviz_tui.selection import Selection
@@ -35,38 +36,11 @@ from lossviz_tui.widgets.budget import ByteBudget
 from lossviz_tui.widgets.rowdiff import RowDiffView
 
 if TYPE_CHECKING:
-    from textual.strip import Strip
-
     from lossviz_tui.stage import Stage
 
 POLL_SECONDS = 0.25
 BYTES_PER_SECOND = 30_000.0
 SLOW_FACTOR = 0.5
-
-
-@dataclass(frozen=True, kw_only=True)
-class AppOptions:
-    """How the app was asked to behave."""
-
-    color: Literal["auto", "truecolor", "256", "16", "none"] = "auto"
-    charset: Literal["auto", "braille", "blocks", "ascii"] = "auto"
-    light: bool = False
-    mouse: bool = True
-    slow: bool = False
-    readonly: bool = False
-
-
-class Painted(Message):
-    """Lines for the status and the view were painted on a thread."""
-
-    def __init__(
-        self, number: int, status: list[Strip], view: list[Strip], urgent: bool
-    ) -> None:
-        self.number = number
-        self.status = status
-        self.view = view
-        self.urgent = urgent
-        super().__init__()
 
 
 class StageSet(Message):

@@ -51,8 +51,11 @@ def complete(wish: ScanWish, reader: RunReader) -> ScanRequest:
 
     The second direction of a gradient or toward plane is Gaussian and filter-normalised.
     """
-    dims = wish.dims or (1 if wish.kind == "ego" and len(wish.classes) == 1 else None)
-    dims = dims or DEFAULT_DIMS[wish.kind]
+    _refuse_idle_options(wish)
+    dims = wish.dims
+    if dims is None:
+        is_line = wish.kind == "ego" and len(wish.classes) == 1
+        dims = 1 if is_line else DEFAULT_DIMS[wish.kind]
     if dims not in (1, 2):
         raise LossvizError(f"dims is 1 or 2; got {dims}")
     info = choose_checkpoint(reader, wish.checkpoint)
@@ -75,7 +78,7 @@ def complete(wish: ScanWish, reader: RunReader) -> ScanRequest:
             specs = [_toward(wish, reader, info, normalise)]
     if len(specs) < dims:
         specs.append(DirectionSpec(kind="gaussian", normalise="filter", seed=wish.seed))
-    points = wish.points or default_points(wish.kind, dims)
+    points = default_points(wish.kind, dims) if wish.points is None else wish.points
     return ScanRequest(
         directions=tuple(specs),
         points=(points,) * dims,
@@ -88,6 +91,16 @@ def complete(wish: ScanWish, reader: RunReader) -> ScanRequest:
         precision=wish.precision,
         device=wish.device,
     )
+
+
+def _refuse_idle_options(wish: ScanWish) -> None:
+    """Refuse what the kind of scan would leave unused, or no scan could use."""
+    if wish.classes and wish.kind != "ego":
+        raise LossvizError(f"classes belong to a scan of kind ego; got kind {wish.kind}")
+    if wish.toward is not None and wish.kind != "toward":
+        raise LossvizError(f"toward belongs to a scan of kind toward; got kind {wish.kind}")
+    if not 0 <= wish.seed < 2**62:
+        raise LossvizError(f"seed is a whole number from 0 to 2**62; got {wish.seed}")
 
 
 def _range(wish: ScanWish, spec: DirectionSpec) -> tuple[float, float]:
@@ -112,7 +125,7 @@ def choose_checkpoint(reader: RunReader, wanted: str) -> CheckpointInfo:
         if not best:
             raise LossvizError(f"{reader.path} has no best checkpoint yet")
         return best[0]
-    if not wanted.isdigit():
+    if not wanted.isdecimal():
         raise LossvizError(f"a checkpoint is last, best, or an epoch; got {wanted!r}")
     matching = [info for info in ends if info.epoch == int(wanted)]
     if not matching:
@@ -138,7 +151,7 @@ def class_number(word: str, names: Sequence[str]) -> int:
     lowered = [name.lower() for name in names]
     if word.lower() in lowered:
         return lowered.index(word.lower())
-    if word.isdigit() and int(word) < len(names):
+    if word.isdecimal() and int(word) < len(names):
         return int(word)
     some = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     raise LossvizError(f"there is no class {word!r}; the classes are {some}")
@@ -149,7 +162,7 @@ def _toward(
 ) -> DirectionSpec:
     if wish.toward is None:
         raise LossvizError("a scan of kind toward needs --toward EPOCH, RUN or RUN:EPOCH")
-    if wish.toward.isdigit():
+    if wish.toward.isdecimal():
         other = choose_checkpoint(reader, wish.toward)
         if other.number == origin.number:
             raise LossvizError("toward needs another checkpoint than the one at the origin")

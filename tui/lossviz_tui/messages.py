@@ -1,4 +1,4 @@
-"""What happened, as the tail tells the app; a newer message replaces a waiting one."""
+"""What happened, as threads tell the app."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from textual.message import Message
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from textual.strip import Strip
+
     from lossviz_tui.history import RunView
-    from lossviz_tui.scene import RunRow, ScanPicture, ScanRow, Standing
+    from lossviz_tui.listing import RunRow, ScanRow
+    from lossviz_tui.scene import ScanPicture, Standing
 
 
 class Replaceable(Message):
@@ -70,4 +73,17 @@ class TroubleChanged(Replaceable):
 
     def __init__(self, sentence: str) -> None:
         self.sentence = sentence
+        super().__init__()
+
+
+class Painted(Message):
+    """Lines for the status and the view were painted on a thread."""
+
+    def __init__(
+        self, number: int, status: list[Strip], view: list[Strip], urgent: bool
+    ) -> None:
+        self.number = number
+        self.status = status
+        self.view = view
+        self.urgent = urgent
         super().__init__()

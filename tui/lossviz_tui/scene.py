@@ -12,6 +12,7 @@ from lossviz_analysis.store.reader import Pulse
 from lossviz_analysis.store.requests import ScanRequest
 from lossviz_analysis.store.results import ScanResult
 from lossviz_tui.history import RunView
+from lossviz_tui.listing import RunRow, ScanRow
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.selection import Selection
 
@@ -39,42 +40,6 @@ class Standing:
     data_seen: float = 0.0
     """Reader's monotonic time when the newest data came, backdated for what was there."""
     worker_is_up: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class RunRow:
-    """One line of the list of runs."""
-
-    path: Path
-    word: str
-    epoch: int
-    epochs: int | None
-    best_test_accuracy: float | None
-    model: str
-    dataset: str
-    trend: np.ndarray
-    """Test accuracy by record."""
-    message: str
-    changed: float
-    """Unix time of the last record; NaN where there is none."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScanRow:
-    """One line of the list of scans."""
-
-    scan_id: str
-    word: str
-    request: ScanRequest | None
-    done: int
-    total: int
-    items_per_second: float
-    message: str
-
-    @property
-    def share(self) -> float:
-        """Share of the work that is done."""
-        return self.done / self.total if self.total else 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -3,18 +3,19 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from textual.message import Message
 
 from lossviz_analysis.store.fields import StoreError
-from lossviz_analysis.store.head import RunHead, ScanHead
+from lossviz_analysis.store.head import RunHead
 from lossviz_analysis.store.reader import Pulse, RunReader, find_runs, standing
-from lossviz_analysis.store.scans import ScanReader, find_scans
+from lossviz_analysis.store.scans import find_scans
 from lossviz_tui.history import RunHistory, RunView
 from lossviz_tui.launch import has_worker
+from lossviz_tui.listing import RunRow, ScanRow, run_row, scan_row
 from lossviz_tui.messages import (
     RunAdvanced,
     RunsListed,
@@ -24,7 +25,7 @@ from lossviz_tui.messages import (
     TroubleChanged,
 )
 from lossviz_tui.picture import picture_of
-from lossviz_tui.scene import RunRow, ScanRow, Standing
+from lossviz_tui.scene import Standing
 
 LIST_SECONDS = 2.0
 STALL_FACTOR = 3.0
@@ -85,7 +86,7 @@ class Tail:
 
     def _list_runs(self) -> None:
         self._listed = time.monotonic()
-        rows = tuple(_run_row(path) for path in find_runs(self.folder))
+        rows = tuple(run_row(path) for path in find_runs(self.folder))
         if [_key(row) for row in rows] != [_key(row) for row in self._runs]:
             self._runs = rows
             self._post(RunsListed(rows))
@@ -129,7 +130,7 @@ class Tail:
 
     def _tell_scans(self, seen: _Following) -> None:
         scans = find_scans(seen.reader.path)
-        rows = tuple(_scan_row(scan) for scan in scans)
+        rows = tuple(scan_row(scan) for scan in scans)
         if rows != seen.scans:
             seen.scans = rows
             self._post(ScansListed(seen.reader.path, rows))
@@ -163,78 +164,5 @@ def _is_stalled(seen: _Following, now: float) -> bool:
     return now - seen.data_seen > max(STALL_SECONDS, STALL_FACTOR * usual)
 
 
-def _run_row(path: Path) -> RunRow:
-    reader = RunReader(path)
-    try:
-        head, description = reader.head(), reader.description
-        rows = reader.scalars(0, head.num_records) if head.num_records else np.empty((0, 0))
-        found = standing(reader, head)
-    except StoreError as error:
-        return _damaged(path, str(error))
-    columns = description.scalar_columns
-    trend = (
-        rows[:, columns.index("test_accuracy")]
-        if len(rows) and "test_accuracy" in columns
-        else np.empty(0)
-    )
-    finite = trend[np.isfinite(trend)]
-    return RunRow(
-        path=path,
-        word=found.word,
-        epoch=int(np.nan_to_num(rows[-1, 0])) if len(rows) else 0,
-        epochs=description.planned_epochs,
-        best_test_accuracy=float(finite.max()) if finite.size else None,
-        model=str(description.model.get("name", "")),
-        dataset=str(description.dataset.get("name", "")),
-        trend=trend,
-        message=found.message,
-        changed=float(rows[-1, 2]) if len(rows) else math.nan,
-    )
-
-
-def _damaged(path: Path, sentence: str) -> RunRow:
-    return RunRow(
-        path=path,
-        word="damaged",
-        epoch=0,
-        epochs=None,
-        best_test_accuracy=None,
-        model="",
-        dataset="",
-        trend=np.empty(0),
-        message=sentence,
-        changed=math.nan,
-    )
-
-
 def _key(row: RunRow) -> tuple[object, ...]:
     return (row.path, row.word, row.epoch, row.best_test_accuracy, row.message, len(row.trend))
-
-
-def _scan_row(scan: ScanReader) -> ScanRow:
-    try:
-        head = scan.head()
-        row = ScanRow(
-            scan_id=scan.scan_id,
-            word=scan.state_word(head),
-            request=scan.request,
-            done=head.done,
-            total=head.total,
-            items_per_second=_rate(head),
-            message="",
-        )
-        return replace(row, message=scan.message()) if row.word == "failed" else row
-    except StoreError as error:
-        return ScanRow(
-            scan_id=scan.scan_id,
-            word="damaged",
-            request=None,
-            done=0,
-            total=0,
-            items_per_second=0.0,
-            message=str(error),
-        )
-
-
-def _rate(head: ScanHead) -> float:
-    return 1000.0 * head.done / head.elapsed_ms if head.elapsed_ms else 0.0

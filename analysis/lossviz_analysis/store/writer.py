@@ -290,6 +290,7 @@ class RunWriter:
         phase: Phase,
         loss: float = math.nan,
         images_per_second: float = math.nan,
+        is_last: bool = False,
     ) -> None:
         """Show that the writer lives and where it is; written at most twice a second.
 
@@ -300,11 +301,12 @@ class RunWriter:
             phase: What is going on.
             loss: Mean loss of the latest batches.
             images_per_second: Recent speed.
+            is_last: Write it now, whenever the one before was.
         """
         if not math.isnan(loss):
             total = (epoch - 1) * steps_per_epoch + step
             self._ring[total % STEP_RING_ROWS] = (total, epoch, loss, images_per_second)
-        if not self.pulse_is_due():
+        if not (is_last or self.pulse_is_due()):
             return
         self._last_pulse = time.monotonic()
         self._beats += 1

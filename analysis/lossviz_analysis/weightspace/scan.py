@@ -6,7 +6,7 @@ fraction of a percent of the work; a cell adds its chunks in order, so that its 
 neither on the order of points nor on interruptions.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,7 +90,9 @@ def visits(
                         )
 
 
-def scan(problem: ScanProblem, done: Int[np.ndarray, "points splits"]) -> Iterator[CellChunks]:
+def scan(
+    problem: ScanProblem, done: Int[np.ndarray, "points splits"]
+) -> Generator[CellChunks, None, None]:
     """Evaluate the model over a grid, cell by cell.
 
     The model is left at the origin when the iterator is closed or exhausted.

@@ -3,6 +3,7 @@
 import json
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ TENSORS = {
 @pytest.mark.parametrize("role", ["parameters", "buffers", "optimiser"])
 def test_all_kinds_of_tensors_come_back_to_the_bit_and_in_order(tmp_path, role):
     tensors = dict(reversed(TENSORS.items()))
-    given_ = {"parameters": {}, role: tensors}
+    given_: dict[str, Any] = {"parameters": {}, role: tensors}
     write_checkpoint(tmp_path, 1, Checkpoint(epoch=0, **given_), record=-1, attempt=1)
     found = read_checkpoint(tmp_path, 1)
     back = getattr(found, role)
@@ -217,13 +218,19 @@ def test_a_hostile_index_is_a_store_error(stored, change):
 @pytest.mark.parametrize(("num_bytes", "reason"), [(99, "another length"), (2**40, "whole")])
 def test_an_absurd_tensor_is_refused_before_it_is_read(stored, monkeypatch, num_bytes, reason):
     folder, many = checkpoint_folder(stored, 3), 2**34
+
+    def declare(document):
+        document["shape"] = [many]
+
     rewrite(folder / "zarr.json", entry(shape=[many], offset=0))
     rewrite(folder / "zarr.json", attribute("num_bytes", num_bytes))
-    rewrite(folder / "params_f32" / "zarr.json", lambda document: document.update(shape=[many]))
+    rewrite(folder / "params_f32" / "zarr.json", declare)
     lengths = []
-    monkeypatch.setattr(
-        checkpoints_module, "read_slice", lambda _, start, stop: lengths.append(stop - start)
-    )
+
+    def read(_array, start, stop):
+        lengths.append(stop - start)
+
+    monkeypatch.setattr(checkpoints_module, "read_slice", read)
     with pytest.raises(StoreError, match=reason):
         read_checkpoint(stored, 3)
     assert sum(lengths) < 20
@@ -234,11 +241,15 @@ def test_an_absurd_tensor_is_refused_before_it_is_read(stored, monkeypatch, num_
 )
 def test_a_blob_that_is_no_json_object_is_a_store_error(tmp_path, monkeypatch, blob):
     """With a digest that fits, as a stranger would make it."""
-    fake = SimpleNamespace(
-        dumps=lambda _: SimpleNamespace(encode=lambda: blob.encode(errors="surrogatepass"))
-    )
+
+    def encode():
+        return blob.encode(errors="surrogatepass")
+
+    def dumps(_content):
+        return SimpleNamespace(encode=encode)
+
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints_module, "json", fake)
+        patch.setattr(checkpoints_module, "json", SimpleNamespace(dumps=dumps))
         write_checkpoint(tmp_path, 1, Checkpoint(epoch=0, parameters={}), record=0, attempt=1)
     with pytest.raises(StoreError):
         read_checkpoint(tmp_path, 1)

@@ -1,6 +1,7 @@
 """Heads: 128 bytes and a checksum that either say the truth or are refused."""
 
 from dataclasses import fields as fields_of
+from typing import Any
 
 import numpy as np
 import pytest
@@ -90,7 +91,7 @@ def test_a_scan_head_survives_its_integers(head):
 def test_every_field_of_a_head_has_a_slot_of_its_own():
     for head, magic in ((RunHead, HeadSlot.MAGIC), (ScanHead, ScanSlot.MAGIC)):
         names = [field.name for field in fields_of(head)]
-        values = {name: 40 + k for k, name in enumerate(names) if name != "state"}
+        values: dict[str, Any] = {n: 40 + k for k, n in enumerate(names) if n != "state"}
         slots = head(**values).slots()
         assert sorted(set(slots.tolist()) - {0, slots[magic]}) == sorted(values.values())
 

@@ -19,7 +19,7 @@ SCAN_STATE, SCAN_DONE, SCAN_TOTAL = 2, 3, 4
 
 
 def plain(path) -> Any:
-    """A group opened with Zarr alone; Any, because Zarr's own types cover every case at once."""
+    """A group opened with Zarr alone; Any, as Zarr's own types cover every case at once."""
     return zarr.open_group(path, mode="r")
 
 

@@ -517,7 +517,11 @@ def test_absurdly_many_cells_are_refused_before_they_are_allocated(start, run, m
         else:
             document["attributes"]["points"] = [many, many]
         path.write_text(json.dumps(document))
-    monkeypatch.setattr(scans_module, "read_slice", lambda *_: pytest.fail("it was read"))
+
+    def read(*_):
+        pytest.fail("it was read")
+
+    monkeypatch.setattr(scans_module, "read_slice", read)
     with pytest.raises(StoreError, match="more than any scan"):
         ScanReader(run, scan.scan_id).cells()
 

@@ -35,7 +35,10 @@ except StoreError as error:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr("lossviz_analysis.store.reader.time.sleep", lambda _: None)
+    def hurry(_seconds):
+        pass
+
+    monkeypatch.setattr("lossviz_analysis.store.reader.time.sleep", hurry)
 
 
 @pytest.fixture
@@ -188,7 +191,11 @@ def test_a_chunk_that_comes_late_is_waited_for(run, commit, check, monkeypatch):
         commit(writer, 2)
     path = run / "records" / "confusion" / "c.1.0.0.0"
     late = path.rename(run / "late")
-    monkeypatch.setattr("lossviz_analysis.store.reader.time.sleep", lambda _: late.rename(path))
+
+    def arrive(_seconds):
+        late.rename(path)
+
+    monkeypatch.setattr("lossviz_analysis.store.reader.time.sleep", arrive)
     check(run)
 
 
@@ -472,7 +479,11 @@ def test_a_zarr_json_that_is_something_else_is_a_store_error(run, content):
 def test_a_huge_zarr_json_is_not_read(run, monkeypatch):
     with (run / "zarr.json").open("r+b") as file:
         file.truncate(2**40)
-    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("it was read"))
+
+    def read(_path):
+        pytest.fail("it was read")
+
+    monkeypatch.setattr(Path, "read_bytes", read)
     with pytest.raises(StoreError, match="larger"):
         read_description(run)
 
@@ -543,7 +554,11 @@ def test_arrays_that_are_not_of_the_schema_are_never_decoded(
         document[field] = value
     path.write_text(json.dumps(document))
     decoded = []
-    monkeypatch.setattr(reader_module, "read_slice", lambda *_: decoded.append(1))
+
+    def read(*_):
+        decoded.append(1)
+
+    monkeypatch.setattr(reader_module, "read_slice", read)
     reader = RunReader(run)
     with pytest.raises(StoreError):
         reader.scalars(0, 1) if array == "scalars" else reader.counts(0, 1)
@@ -594,7 +609,11 @@ def test_the_pulse_beats_at_most_twice_a_second_and_costs_no_sync(run, monkeypat
     now = [100.0]
     monkeypatch.setattr("lossviz_analysis.store.writer.time.monotonic", lambda: now[0])
     with RunWriter(run) as writer:
-        monkeypatch.setattr(os, "fsync", lambda _: pytest.fail("a pulse was synced"))
+
+        def fsync(_descriptor):
+            pytest.fail("a pulse was synced")
+
+        monkeypatch.setattr(os, "fsync", fsync)
         beats = []
         for step in range(8):
             writer.pulse(

@@ -72,7 +72,7 @@ def _network():
 
 
 @pytest.fixture(scope="session")
-def _trained(plain):
+def trained(plain):
     """Twelve steps of SGD: good enough to be right about most digits, not about all."""
     images, labels = plain("train", 600)
     with torch.random.fork_rng():
@@ -90,10 +90,10 @@ def _trained(plain):
 
 
 @pytest.fixture
-def network(_trained):
+def network(trained):
     """A copy of a small trained network with batch norm, in eval mode."""
 
     def build(dtype=torch.float64):
-        return copy.deepcopy(_trained).to(dtype)
+        return copy.deepcopy(trained).to(dtype)
 
     return build

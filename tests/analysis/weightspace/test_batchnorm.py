@@ -1,6 +1,7 @@
 """Recomputed running statistics against the moments of all examples at once."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,8 @@ from torch import nn
 from lossviz_analysis.weightspace.batchnorm import has_batch_norm, recompute_statistics
 
 
-def norms(model):
+def norms(model) -> list[Any]:
+    """Any, because running statistics can be None and here never are."""
     return [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
@@ -71,7 +73,11 @@ def test_batches_are_equal_and_at_least_the_minimum(network, resident, monkeypat
     monkeypatch.setattr("lossviz_analysis.weightspace.batchnorm.MIN_BATCH", 100)
     sizes = []
     model = network()
-    model[0].register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+
+    def measure(_module, inputs):
+        sizes.append(len(inputs[0]))
+
+    model[0].register_forward_pre_hook(measure)
     for num_examples in (50, 199, 200, 399):
         sizes.clear()
         recompute_statistics(model, resident("train", num_examples), dtype=torch.float64)
@@ -95,7 +101,11 @@ def test_modes_momenta_hooks_and_weights_are_as_before(network, resident):
 
 def test_a_failing_forward_pass_leaves_modes_and_hooks_in_order(network, resident):
     model = network()
-    handle = model[-1].register_forward_pre_hook(lambda *_: 1 / 0)
+
+    def fail(*_):
+        raise ZeroDivisionError
+
+    handle = model[-1].register_forward_pre_hook(fail)
     with pytest.raises(ZeroDivisionError):
         recompute_statistics(model, resident("train", 60), dtype=torch.float64)
     handle.remove()
@@ -131,7 +141,8 @@ def test_which_models_keep_statistics(network):
 
 
 def test_a_model_without_batch_norm_is_left_alone(resident):
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10)).double()
-    before = model[1].weight.clone()
+    linear = nn.Linear(3 * 32 * 32, 10)
+    model = nn.Sequential(nn.Flatten(), linear).double()
+    before = linear.weight.clone()
     recompute_statistics(model, resident("train", 30), dtype=torch.float64)
-    assert torch.equal(model[1].weight, before)
+    assert torch.equal(linear.weight, before)

@@ -113,9 +113,10 @@ def slow_plane(model, directions, loaders, before_evaluation=None):
     return losses, confusion
 
 
-def slow_ego(model, images, labels, true_class):
+def slow_ego(model, split, true_class):
     """Minus the mean gradient of the class, tensor by tensor."""
     twin = copy.deepcopy(model).eval()
+    images, labels = split
     members = labels == true_class
     functional.cross_entropy(twin(images[members]), labels[members]).backward()
     return [-p.grad for p in twin.parameters()]
@@ -131,7 +132,7 @@ def reference(network, plain):
             tuple(torch.from_numpy(a) for a in plain(split, n))
             for split, n in (("train", NUM_TRAIN), ("test", NUM_TEST))
         ]
-        directions = [slow_ego(model, *tensors[0], c) for c in PAIR]
+        directions = [slow_ego(model, tensors[0], c) for c in PAIR]
         loaders = [DataLoader(TensorDataset(*pair), batch_size=37) for pair in tensors]
         return slow_plane(model, directions, loaders, before_evaluation)
 
@@ -218,7 +219,11 @@ def test_an_interrupted_scan_ends_with_the_same_bits(ego_plane, dtype, recompute
 def test_the_order_of_points_does_not_change_a_bit(ego_plane, monkeypatch):
     at_once = gather(ego_plane(torch.float32))
     shuffled = np.random.default_rng(1).permutation(NUM_CELLS)
-    monkeypatch.setattr("lossviz_analysis.weightspace.scan.coarse_to_fine", lambda _: shuffled)
+
+    def at_random(_points):
+        return shuffled
+
+    monkeypatch.setattr("lossviz_analysis.weightspace.scan.coarse_to_fine", at_random)
     first = next(iter(scan(ego_plane(torch.float32), nothing_done())))
     assert first.point == shuffled[0]
     assert gather(ego_plane(torch.float32)).tobytes() == at_once.tobytes()
@@ -265,7 +270,11 @@ def test_the_model_is_back_at_the_origin_after_a_failure(ego_plane):
     steps = scan(problem, nothing_done())
     next(steps)
     assert not unchanged(problem, before)
-    handle = problem.movable.model[-1].register_forward_pre_hook(lambda *_: 1 / 0)
+
+    def fail(*_):
+        raise ZeroDivisionError
+
+    handle = problem.movable.model[-1].register_forward_pre_hook(fail)
     with pytest.raises(ZeroDivisionError):
         for _ in steps:
             pass

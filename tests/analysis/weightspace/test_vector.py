@@ -142,12 +142,14 @@ def test_frozen_parameters_and_buffers_do_not_move():
 
 
 def test_tied_weights_are_one_tensor_and_stay_tied():
-    model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.ReLU(), nn.Linear(3, 3, bias=False))
-    model[2].weight = model[0].weight
-    movable = MovableModel(model)
+    first, second = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+    second.weight = first.weight
+    before = first.weight.clone()
+    movable = MovableModel(nn.Sequential(first, nn.ReLU(), second))
     assert movable.layout.length == 9
     movable.move_to((torch.ones(9),), (0.5,))
-    assert torch.equal(model[2].weight, model[0].weight)
+    assert torch.equal(first.weight, before + 0.5)
+    assert torch.equal(second.weight, first.weight)
 
 
 def test_gradients_still_flow_to_a_movable_models_parameters():

@@ -1,5 +1,6 @@
 """`lossviz-tui demo`: train on the digits in the background and watch; needs no download."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -31,6 +32,7 @@ def demo(
     overrides = {"epochs": epochs, "learning_rate": 0.02}
     process = start_training(DEMO_SPEC | {"run": str(run), "overrides": overrides})
     created = follow_start(process, Console(stderr=True))
-    watch(created)
+    with contextlib.suppress(typer.Exit):
+        watch(created)
     typer.echo(f"the training goes on in {created}")
     typer.echo(f"lossviz-tui {created} watches it again, lossviz-tui stop {created} ends it")

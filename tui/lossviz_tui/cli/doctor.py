@@ -12,7 +12,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from lossviz_analysis.store.checkpoints import checkpoint_folder, read_info
 from lossviz_analysis.store.fields import StoreError
+from lossviz_analysis.store.head import RunHead
 from lossviz_analysis.store.reader import RunReader, standing
 from lossviz_analysis.store.results import read_result
 from lossviz_analysis.store.scans import find_scans
@@ -90,20 +92,36 @@ def _health(reader: RunReader) -> list[str]:
             damaged_records += 1
             complaints.append(str(error))
     typer.echo(f"{'records':14} {head.num_records}, {damaged_records} damaged")
-    infos, damaged = reader.checkpoints(head), 0
+    infos = reader.checkpoints(head)
+    unreadable = _unreadable_checkpoints(reader, {info.number for info in infos}, head)
+    complaints += unreadable
+    damaged = len(unreadable)
     for info in infos:
         try:
             reader.checkpoint(info.number)
         except StoreError as error:
             damaged += 1
             complaints.append(str(error))
-    typer.echo(f"{'checkpoints':14} {len(infos)}, {damaged} damaged")
+    typer.echo(f"{'checkpoints':14} {len(infos) + len(unreadable)}, {damaged} damaged")
     for scan in find_scans(reader.path):
         try:
             word = scan.state_word(scan.head())
+            _ = scan.request
             if scan.geometry() is not None:
                 read_result(scan)
             typer.echo(f"{'scan':14} {clean_text(scan.scan_id, 60)} {word}")
         except StoreError as error:
             complaints.append(str(error))
+    return complaints
+
+
+def _unreadable_checkpoints(reader: RunReader, readable: set[int], head: RunHead) -> list[str]:
+    """What is wrong with the published checkpoints a reader leaves out."""
+    complaints: list[str] = []
+    for number in range(1, head.latest_checkpoint + 1):
+        if number not in readable and checkpoint_folder(reader.path, number).is_dir():
+            try:
+                read_info(reader.path, number)
+            except StoreError as error:
+                complaints.append(str(error))
     return complaints

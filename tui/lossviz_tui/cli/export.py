@@ -20,6 +20,8 @@ def export(
     ] = False,
 ) -> None:
     """Write a run or one of its scans to a file; says where."""
+    if directions and (scan is None or out.suffix != ".npz"):
+        raise StoreError("--directions needs --scan and an .npz to write to")
     reader = open_run(run)
     try:
         if scan is None:

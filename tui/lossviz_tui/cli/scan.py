@@ -93,10 +93,12 @@ def scan(
     )
     scan_id = request_scan(reader.path, complete(wish, reader))
     found = ScanReader(reader.path, scan_id)
-    code = _follow(reader, found, Console(stderr=True))
-    if as_json:
-        typer.echo(json.dumps(scan_summary(found), indent=2))
-    typer.echo(scan_id)
+    try:
+        code = _follow(reader, found, Console(stderr=True))
+    finally:
+        if as_json:
+            typer.echo(json.dumps(scan_summary(found), indent=2))
+        typer.echo(scan_id)
     raise typer.Exit(code)
 
 

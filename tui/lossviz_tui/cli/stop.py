@@ -8,6 +8,7 @@ import typer
 from lossviz_analysis.store.scans import cancel, scan_folder
 from lossviz_tui.cli.paths import existing_run
 from lossviz_tui.launch import LaunchError, stop_run
+from lossviz_tui.paint.cells import clean_text
 
 
 def stop(
@@ -26,4 +27,5 @@ def stop(
         typer.echo(f"asked scan {scan} to stop")
         return
     stop_run(path)
-    typer.echo(f"stopped {path}; lossviz-tui train --resume --run {path} goes on")
+    name = clean_text(str(path), 200)
+    typer.echo(f"stopped {name}; lossviz-tui train --resume --run {name} goes on")

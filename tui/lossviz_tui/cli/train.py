@@ -120,7 +120,7 @@ def train(
         "resume": resume,
         "device": device,
         "checkpoint_every": checkpoint_every,
-        "keep_bytes": None if keep_gb is None else int(keep_gb * 2**30),
+        "keep_bytes": _bytes(keep_gb),
     }
     if not resume:
         spec |= {
@@ -149,9 +149,17 @@ def _milestones(text: str | None) -> list[int] | None:
     if text is None:
         return None
     words = [word.strip() for word in text.split(",")]
-    if not all(word.isdigit() for word in words):
+    if not all(word.isdecimal() for word in words):
         raise LaunchError(f"milestones are epochs separated by commas; got {text!r}")
     return [int(word) for word in words]
+
+
+def _bytes(gigabytes: float | None) -> int | None:
+    if gigabytes is None:
+        return None
+    if not 0 <= gigabytes < 2**30:
+        raise LaunchError(f"--keep-gb is a number of gigabytes; got {gigabytes}")
+    return int(gigabytes * 2**30)
 
 
 def _run_path(run: Path | None, data: str, model: str, recipe: str, *, resume: bool) -> Path:
@@ -190,7 +198,7 @@ def follow_start(process: subprocess.Popen[bytes], console: Console) -> Path:
 def _follow(reader: RunReader, process: subprocess.Popen[bytes]) -> int:
     """Show a run's progress until its daemon has left; the exit code to leave with."""
     console = Console(stderr=True)
-    console.print(f"run {clean_text(str(reader.path), 200)}", highlight=False)
+    console.print(f"run {clean_text(str(reader.path), 200)}", highlight=False, markup=False)
     interrupted = False
     previous = signal.signal(signal.SIGHUP, _terminate(process))
     try:

@@ -1,10 +1,13 @@
 """`lossviz-tui [PATH]`: the app."""
 
 import importlib
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+
+from lossviz_tui.options import AppOptions
 
 
 def watch(
@@ -25,11 +28,14 @@ def watch(
     ] = False,
 ) -> None:
     """Watch a run live, or pick one under a folder (the default command)."""
-    # Not imported above: the app is the only command that needs Textual.
+    # Textual reads these when it is imported, which is why the app is not imported above.
+    if color == "none":
+        os.environ["NO_COLOR"] = "1"
+    elif color != "auto":
+        os.environ["TEXTUAL_COLOR_SYSTEM"] = "standard" if color == "16" else color
+    os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     module: Any = importlib.import_module("lossviz_tui.app")
-    module.run_app(
-        path,
-        module.AppOptions(
-            color=color, charset=charset, light=light, mouse=mouse, slow=slow, readonly=readonly
-        ),
+    options = AppOptions(
+        color=color, charset=charset, light=light, mouse=mouse, slow=slow, readonly=readonly
     )
+    raise typer.Exit(module.run_app(path, options))

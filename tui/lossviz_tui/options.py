@@ -1,0 +1,16 @@
+"""How the app was asked to behave."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class AppOptions:
+    """How the app was asked to behave."""
+
+    color: Literal["auto", "truecolor", "256", "16", "none"] = "auto"
+    charset: Literal["auto", "braille", "blocks", "ascii"] = "auto"
+    light: bool = False
+    mouse: bool = True
+    slow: bool = False
+    readonly: bool = False
