@@ -107,10 +107,9 @@ class Trainer:
         Returns:
             Whether the recipe's last epoch is done.
         """
-        if start != Position():
-            self._saved = start
-        if start == Position() and self._writer.head.latest_checkpoint == 0:
-            self._save(Position(), is_best=False)
+        if self._writer.head.latest_checkpoint == 0:
+            self._save(start, is_best=False)
+        self._saved = start
         step = start.step
         for epoch in range(start.epoch, self._settings.recipe.epochs):
             if not self._epoch(epoch, step):

@@ -1,5 +1,6 @@
 """From a scan's request to its cells: directions, grid, and the sums as they come."""
 
+import contextlib
 import importlib.metadata
 import logging
 from collections.abc import Callable
@@ -125,13 +126,14 @@ def compute(
         recompute_on=setting.data.train if request.batch_norm == "recompute" else None,
     )
     writer.flush(force=True)
-    for cell in scan(problem, writer.chunks_done()):
-        writer.add(cell.point, cell.split, cell.sums)
-        writer.flush()
-        if writer.is_cancelled():
-            return ScanState.CANCELLED
-        if should_stop():
-            return None
+    with contextlib.closing(scan(problem, writer.chunks_done())) as cells:
+        for cell in cells:
+            writer.add(cell.point, cell.split, cell.sums)
+            writer.flush()
+            if writer.is_cancelled():
+                return ScanState.CANCELLED
+            if should_stop():
+                return None
     return ScanState.DONE
 
 

@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import typer
 
@@ -27,8 +27,8 @@ EXIT_REFUSED = 1
 EXIT_MISUSED = 2
 EXIT_INTERRUPTED = 130
 
-_UsageError = typer.BadParameter.__bases__[0].__bases__[0]
-"""ClickException, which some versions of Typer keep to themselves."""
+# ClickException, which some versions of Typer keep to themselves.
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0].__bases__[0])
 
 
 def main() -> None:
@@ -58,6 +58,8 @@ def run(arguments: list[str]) -> int:
         # down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_REFUSED
+    except SystemExit as left:
+        return left.code if isinstance(left.code, int) else EXIT_REFUSED
     except OSError as error:
         # A folder that may not be read, a name that is too long, a disk that is full.
         name = "" if error.filename is None else f"{error.filename}: "

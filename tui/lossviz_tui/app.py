@@ -27,7 +27,7 @@ from textual.widgets import Footer
 
 from lossviz_analysis.errors import LossvizError
 from lossviz_tui.keys import KEYS
-from lossviz_tui.messages import Painted, Replaceable
+from lossviz_tui.messages import Painted, Replaceable, TroubleChanged
 from lossviz_tui.options import AppOptions
 from lossviz_tui.screens.confirm import ConfirmScreen
 from lossviz_tui.screens.help import HelpScreen
@@ -71,6 +71,8 @@ class LossvizApp(App[None]):
         self._options = options
         self._stage: Stage | None = None
         self._paint_number = 0
+        self._shown_number = 0
+        self._is_urgent = False
         self._leaving = threading.Event()
         rate = BYTES_PER_SECOND * (SLOW_FACTOR if options.slow else 1.0)
         self._budget = ByteBudget(rate, time.monotonic, burst_bytes=3 * rate)
@@ -110,7 +112,10 @@ class LossvizApp(App[None]):
         self.post_message(StageSet(stage))
         pause = POLL_SECONDS / (SLOW_FACTOR if self._options.slow else 1.0)
         while not self._leaving.wait(pause):
-            stage.tail.step()
+            try:
+                stage.tail.step()
+            except Exception as error:  # noqa: BLE001  # a store may not take the screen down
+                self.post_message(TroubleChanged(f"{type(error).__name__}: {error}"))
 
     def on_stage_set(self, message: StageSet) -> None:
         """From here on there is something to show."""
@@ -136,6 +141,8 @@ class LossvizApp(App[None]):
         if self._stage is None or not self.is_running:
             return
         self._paint_number += 1
+        # The answer to a key press stays urgent when a newer painting overtakes it.
+        self._is_urgent = urgent = urgent or self._is_urgent
         status, view = (self.query_one(f"#{name}", RowDiffView) for name in ("status", "view"))
         self._paint(self._paint_number, status.content_size, view.content_size, urgent)
 
@@ -144,14 +151,20 @@ class LossvizApp(App[None]):
         stage = self._stage
         if stage is None or number < self._paint_number:
             return
-        self.post_message(
-            Painted(number, stage.paint_status(status), stage.paint(view), urgent)
-        )
+        try:
+            lines = stage.paint(view)
+        except Exception as error:  # noqa: BLE001  # nor may what is in it
+            lines = stage.paint_failure(view, error)
+        self.post_message(Painted(number, stage.paint_status(status), lines, urgent))
 
     def on_painted(self, message: Painted) -> None:
         """Show what was painted, unless something newer is on its way."""
+        if message.number < self._shown_number:  # a slower thread's
+            return
         if message.number < self._paint_number and not message.urgent:
             return
+        self._shown_number = message.number
+        self._is_urgent = self._is_urgent and message.number < self._paint_number
         self.query_one("#status", RowDiffView).show(message.status, urgent=message.urgent)
         self.query_one("#view", RowDiffView).show(message.view, urgent=message.urgent)
 

@@ -148,6 +148,8 @@ def _ego_classes(wish: ScanWish, names: Sequence[str], dims: int) -> tuple[int, 
 
 def class_number(word: str, names: Sequence[str]) -> int:
     """The class a person means: by its name, or by its number where no class has that name."""
+    if word in names:
+        return list(names).index(word)
     lowered = [name.lower() for name in names]
     if word.lower() in lowered:
         return lowered.index(word.lower())

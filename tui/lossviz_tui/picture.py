@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.results import ScanResult, SplitResult, read_result
 from lossviz_analysis.store.scans import ScanReader
 from lossviz_analysis.surfaces.curves import curve_type
@@ -17,8 +18,11 @@ from lossviz_tui.scene import ScanPicture
 
 def picture_of(scan: ScanReader, view: RunView) -> ScanPicture | None:
     """The scan as far as it is done, with its facts; None while nothing is done."""
-    if scan.geometry() is None:
+    geometry, request = scan.geometry(), scan.request
+    if geometry is None:
         return None
+    if (geometry.points, geometry.splits) != (request.points, request.splits):
+        raise StoreError(f"the result of scan {scan.scan_id} does not fit its request")
     result = read_result(scan)
     first = next(iter(result.splits.values()))
     facts = [*_geometry_facts(result), *_centre_facts(result)]
@@ -30,14 +34,14 @@ def picture_of(scan: ScanReader, view: RunView) -> ScanPicture | None:
             surfaces = np.where(first.is_known[..., None], first.class_mistake_rate, np.nan)
             similarity = loss_shape_similarity(surfaces)
             order = cluster_order(similarity)
-            agreement = _agreement(similarity, scan.request.epoch, view)
+            agreement = _agreement(similarity, request.epoch, view)
     elif first.is_known.all():
         t = result.coordinates[0]
         for split, values in result.splits.items():
             facts.append(f"{split}: {curve_type(t, values.loss).describe()}")
     return ScanPicture(
         scan_id=scan.scan_id,
-        request=scan.request,
+        request=request,
         result=result,
         facts=tuple(facts),
         similarity=similarity,

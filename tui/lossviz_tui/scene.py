@@ -40,6 +40,8 @@ class Standing:
     data_seen: float = 0.0
     """Reader's monotonic time when the newest data came, backdated for what was there."""
     worker_is_up: bool = False
+    steps: np.ndarray | None = field(default=None, compare=False)
+    """The latest batches: step, epoch, loss, images per second; read while epochs are few."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -30,9 +30,10 @@ from lossviz_tui.messages import (
     ScansListed,
     TroubleChanged,
 )
-from lossviz_tui.paint.cells import Size
+from lossviz_tui.paint.cells import Size, clean_text
 from lossviz_tui.paint.palettes import Charset, ColorDepth, Look
 from lossviz_tui.panels import cctm, dance, landscape, notes, overview, runs, status
+from lossviz_tui.panels.texts import centred
 from lossviz_tui.scene import Scene
 from lossviz_tui.screens.class_picker import ClassPicker
 from lossviz_tui.screens.scan_form import ScanForm
@@ -125,6 +126,11 @@ class Stage:
         """The view in focus."""
         scene = self.scene
         return _PAINTERS[scene.selection.view](scene, size)
+
+    def paint_failure(self, size: Size, error: Exception) -> list[Strip]:
+        """What stands where a view could not be drawn."""
+        why = clean_text(f"{type(error).__name__}: {error}", 200)
+        return centred(size, ["this view cannot be drawn", why], self._look)
 
     def paint_status(self, size: Size) -> list[Strip]:
         """The lines at the top."""

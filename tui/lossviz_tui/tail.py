@@ -28,6 +28,8 @@ from lossviz_tui.picture import picture_of
 from lossviz_tui.scene import Standing
 
 LIST_SECONDS = 2.0
+FEW_RECORDS = 3
+"""Up to here the batches are shown: curves of epochs have not begun to move."""
 STALL_FACTOR = 3.0
 """A live run counts as stalled after so many median epoch times without a record."""
 STALL_SECONDS = 30.0
@@ -43,13 +45,15 @@ class _Following:
     reader: RunReader
     history: RunHistory
     nonce: int
+    focusing: int
+    """Which change of focus it answers."""
     head: RunHead | None = None
     view: RunView | None = None
     data_seen: float = 0.0
     pulse: Pulse | None = None
     pulse_seen: float = 0.0
     standing: Standing | None = None
-    scans: tuple[ScanRow, ...] = ()
+    scans: tuple[ScanRow, ...] | None = None
     picture_key: tuple[str, int] | None = None
 
 
@@ -61,6 +65,7 @@ class Tail:
         self._post = post
         self._run: Path | None = None
         self._scan_id: str | None = None
+        self._focusings = 0
         self._following: _Following | None = None
         self._runs: tuple[RunRow, ...] = ()
         self._listed = -math.inf
@@ -68,6 +73,9 @@ class Tail:
 
     def focus(self, run: Path | None, scan_id: str | None) -> None:
         """Follow another run or scan from the next step on; safe to call from any thread."""
+        if run != self._run:
+            # Also when the old run comes back before a step: it is to be told anew.
+            self._focusings += 1
         self._run, self._scan_id = run, scan_id
 
     def step(self) -> None:
@@ -92,13 +100,14 @@ class Tail:
             self._post(RunsListed(rows))
 
     def _follow(self, path: Path) -> None:
-        now = time.monotonic()
-        reader = RunReader(path)
-        head = (self._following.reader if self._following else reader).head()
+        now, focusing = time.monotonic(), self._focusings
         seen = self._following
-        if seen is None or seen.reader.path != path or seen.nonce != head.nonce:
-            head = reader.head()
-            seen = _Following(reader, RunHistory(reader), head.nonce)
+        if seen is not None and (seen.reader.path, seen.focusing) != (path, focusing):
+            seen = None
+        head = (seen.reader if seen else RunReader(path)).head()
+        if seen is None or seen.nonce != head.nonce:
+            reader = RunReader(path)
+            seen = _Following(reader, RunHistory(reader), head.nonce, focusing, pulse_seen=now)
             self._following = seen
         if seen.head is None or seen.head.num_records != head.num_records:
             seen.view = seen.history.advance(head)
@@ -111,7 +120,8 @@ class Tail:
 
     def _tell_standing(self, seen: _Following, head: RunHead, now: float) -> None:
         pulse = seen.reader.pulse()
-        if pulse != seen.pulse:
+        # By its counter: a loss of NaN differs from itself.
+        if pulse is not None and _beat(pulse) != _beat(seen.pulse):
             seen.pulse, seen.pulse_seen = pulse, now
         found = standing(seen.reader, head)
         word = found.word
@@ -120,9 +130,10 @@ class Tail:
         told = Standing(
             word=word,
             message=found.message,
-            pulse=pulse,
+            pulse=seen.pulse,
             data_seen=seen.data_seen,
             worker_is_up=has_worker(seen.reader.path),
+            steps=seen.reader.steps() if head.num_records < FEW_RECORDS else None,
         )
         if told != seen.standing:
             seen.standing = told
@@ -144,7 +155,14 @@ class Tail:
                 self._post(ScanFilled(seen.reader.path, picture_of(chosen, seen.view)))
         except StoreError:
             # It shows in the list as damaged; the run itself is fine.
-            self._post(ScanFilled(seen.reader.path, None))
+            damaged = (chosen.scan_id, -1)
+            if seen.picture_key != damaged:
+                seen.picture_key = damaged
+                self._post(ScanFilled(seen.reader.path, None))
+
+
+def _beat(pulse: Pulse | None) -> tuple[int, int] | None:
+    return None if pulse is None else (pulse.pid, pulse.beat)
 
 
 def _backdated(view: RunView) -> float:
@@ -160,7 +178,9 @@ def _is_stalled(seen: _Following, now: float) -> bool:
         return True
     if seen.view is None or not len(seen.view):
         return False
-    usual = float(np.nanmedian(seen.view.column("duration_s")[-20:]))
+    durations = seen.view.column("duration_s")[-20:]
+    known = durations[np.isfinite(durations)]
+    usual = float(np.median(known)) if known.size else 0.0
     return now - seen.data_seen > max(STALL_SECONDS, STALL_FACTOR * usual)
 
 

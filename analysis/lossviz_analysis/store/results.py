@@ -38,7 +38,7 @@ class ScanResult:
     """A scan as far as it is done."""
 
     geometry: ScanGeometry
-    coordinates: tuple[Float[np.ndarray, " points"], ...]
+    coordinates: tuple[Float[np.ndarray, " _points"], ...]
     splits: dict[str, SplitResult]
 
     @property
@@ -67,7 +67,7 @@ def read_result(scan: ScanReader) -> ScanResult:
 
 def result_of(
     geometry: ScanGeometry,
-    coordinates: tuple[Float[np.ndarray, " points"], ...],
+    coordinates: tuple[Float[np.ndarray, " _points"], ...],
     cells: Float[np.ndarray, "points splits slots"],
 ) -> ScanResult:
     """The meaning of a scan's sums.

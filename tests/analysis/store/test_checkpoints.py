@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossviz_analysis.store import checkpoints as checkpoints_module
@@ -256,6 +256,7 @@ def test_a_blob_that_is_no_json_object_is_a_store_error(tmp_path, monkeypatch, b
 
 
 @given(st.integers(0, 2**34))
+@settings(deadline=None)
 def test_even_chunks_are_as_few_as_fit_and_waste_less_than_one_value_each(length):
     chunk = even_chunk(length)
     assert 1 <= chunk <= MAX_CHUNK_FLOATS

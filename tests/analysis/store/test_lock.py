@@ -52,9 +52,14 @@ lock.acquire()
 child = os.fork()
 if child == 0:
     held = is_held(folder)
-    lock.release()                       # closes its copy; the parent's lock must survive
+    if sys.argv[2] == "release":         # closes its copy; the parent's lock must survive
+        lock.release()
     os.write(1, b"child sees it held" if held else b"child sees it free")
-    sys.stdin.readline()
+    sys.stdin.readline()                 # until the parent is dead
+    orphan = WriterLock(folder)
+    os.write(1, b"held" if is_held(folder) else b"free")
+    orphan.acquire()
+    os.write(1, b" and taken")
     os._exit(0)
 os.waitpid(child, 0)
 """
@@ -97,13 +102,19 @@ def test_a_killed_process_holds_nothing(tmp_path, start_child):
     lock.release()
 
 
-def test_a_forked_child_neither_keeps_nor_drops_the_lock_of_its_parent(tmp_path, start_child):
-    parent = start_child(FORK, tmp_path)
+@pytest.mark.parametrize("child_does", ["release", "nothing"])
+def test_a_forked_child_neither_keeps_nor_drops_the_lock_of_its_parent(
+    tmp_path, start_child, child_does
+):
+    parent = start_child(FORK, tmp_path, child_does)
     assert parent.stdout.read(18) == "child sees it held"
-    assert is_held(tmp_path)  # though the child closed its copy of the descriptor
+    assert is_held(tmp_path)  # also where the child closed its copy of the descriptor
     os.kill(parent.pid, signal.SIGKILL)
     parent.wait()
     assert not is_held(tmp_path)  # though the child lives on
+    parent.stdin.write("\n")
+    parent.stdin.flush()
+    assert parent.stdout.read() == "free and taken"
 
 
 def test_looking_at_the_lock_of_this_process_does_not_drop_it(tmp_path, start_child):

@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossviz_analysis.store.fields import StoreError
@@ -50,6 +50,7 @@ rest = st.fixed_dictionaries(
 
 
 @given(axes, rest)
+@settings(deadline=None)
 def test_a_request_survives_json(axes, rest):
     request = ScanRequest(
         directions=tuple(DirectionSpec(**fields) for fields, _, _ in axes),

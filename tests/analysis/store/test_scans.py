@@ -241,7 +241,8 @@ def test_neither_the_order_of_cells_nor_the_grouping_of_chunks_nor_a_resume_chan
     writer, scan = start()
     for point in range(20):
         for split, chunks in enumerate((3, 1)):
-            writer.add(point, split, sums[point, split, :chunks])
+            writer.add(point, split, sums[point, split, :1])
+            writer.add(point, split, sums[point, split, 1:chunks])
     writer.finish(ScanState.DONE)
     at_once = scan.cells().tobytes()
     assert scan.state_word(scan.head()) == "done"

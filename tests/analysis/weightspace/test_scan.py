@@ -351,6 +351,7 @@ def test_points_vary_slowest_along_the_first_direction():
 
 
 @given(st.integers(1, 300).map(lambda n: 2 * n + 1), st.floats(1e-6, 1e6))
+@settings(deadline=None)
 def test_a_symmetric_range_has_zero_in_its_centre_and_both_its_ends(num_points, span):
     found = linspace(-span, span, num_points)
     assert found[num_points // 2] == 0.0

@@ -17,7 +17,6 @@ from rich.progress import (
 
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.scans import ScanReader
-from lossviz_analysis.store.schema import ScanState
 from lossviz_tui.asking import ScanWish, complete
 from lossviz_tui.cli.paths import open_run
 from lossviz_tui.launch import WORKER_LOG, LaunchError, ensure_worker, has_worker, request_scan
@@ -116,16 +115,16 @@ def _follow(reader: RunReader, scan: ScanReader, console: Console) -> int:
         while True:
             try:
                 head = scan.head()
-                match head.state:
-                    case ScanState.DONE:
+                match scan.state_word(head):
+                    case "done":
                         return 0
-                    case ScanState.FAILED:
+                    case "failed":
                         raise LaunchError(scan.message() or "the scan failed")
-                    case ScanState.CANCELLED:
+                    case "cancelled":
                         raise LaunchError(f"scan {scan.scan_id} was cancelled")
-                    case ScanState.QUEUED:
+                    case "queued":
                         pass
-                    case ScanState.RUNNING:
+                    case _:
                         progress.update(
                             task,
                             description="scanning",

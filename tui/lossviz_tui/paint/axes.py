@@ -14,6 +14,8 @@ from lossviz_tui.paint.palettes import ACCENT, LARGEST, MUTED, TEXT, Look, style
 
 SMALLEST = 1e-290
 """Spans below it are none: their steps would lose all digits."""
+_LARGEST_EXPONENT = 307.0
+"""Of a tick on a log axis: ten times as much may be no float."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,7 @@ def log_ticks(low: float, high: float, count: int) -> list[float]:
     """Round values on a log axis whose ends are the exponents `low` and `high`."""
     if not (math.isfinite(low) and math.isfinite(high)) or high < low:
         return []
+    low, high = min(low, _LARGEST_EXPONENT), min(high, _LARGEST_EXPONENT)
     first, last = math.ceil(low - 1e-9), math.floor(high + 1e-9)
     decades = last - first + 1
     if decades >= 2:

@@ -145,7 +145,7 @@ def _header_height(
 ) -> int:
     width, height = size
     words = bool(options.title or options.y_label)
-    if height < 8 or width < 20 or not (words or legend == "header"):
+    if height < 6 or width < 20 or not (words or legend == "header"):
         return 0
     if legend != "header" or not words:
         return 1

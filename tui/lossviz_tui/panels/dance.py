@@ -128,7 +128,7 @@ def _row(scene: Scene, pair: tuple[int, int], size: Size) -> list[Strip]:
                 color_index=2 + place if shown else -1,
             )
         )
-    title = f"{clean_text(names[a], 14)} called"
+    title = f"{clean_text(names[a], 14, ascii_only=scene.look.is_ascii)} called"
     options = ChartOptions(title=title, y_label="%", cursor_x=_cursor(scene))
     return line_chart(series, size, look=scene.look, options=options)
 
@@ -149,7 +149,10 @@ def _pairs(scene: Scene, pair: tuple[int, int], size: Size) -> list[Strip]:
     canvas.put_right(canvas.width, 0, "mean %", muted(look))
     for row, found in enumerate(scene.ranked_pairs[: canvas.height - 1], start=1):
         mine = {found.first, found.second} == set(pair)
-        first, second = (clean_text(names[c], 8) for c in (found.first, found.second))
+        first, second = (
+            clean_text(names[c], 8, ascii_only=look.is_ascii)
+            for c in (found.first, found.second)
+        )
         sign = ">" if mine else " "
         style = accent(look) if mine else muted(look)
         canvas.put(0, row, f"{sign}{first} {arrow} {second}", style)

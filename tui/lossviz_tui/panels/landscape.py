@@ -1,5 +1,6 @@
 """Scans: their queue, and the one in focus as a curve, a plane, small multiples or a cut."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +9,7 @@ from textual.strip import Strip
 from lossviz_analysis.store.results import SplitResult
 from lossviz_analysis.surfaces.curves import chance_loss
 from lossviz_analysis.surfaces.cut import cut
-from lossviz_tui.paint.cells import Canvas, Size, beside, blank_lines, clean_text
+from lossviz_tui.paint.cells import Canvas, Size, beside, blank_lines, clean_text, text_line
 from lossviz_tui.paint.charts import ChartOptions, LevelLine, Series, line_chart
 from lossviz_tui.paint.matrix import EntryMark, HeatOptions, heatmap
 from lossviz_tui.paint.palettes import BLUE_ORANGE, VIRIDIS
@@ -32,7 +33,7 @@ HELP = (
     " sharpen as more examples are seen."
 )
 _LIST_WIDTH = 36
-_FACTS_WIDTH = 36
+_FACTS_WIDTH = 40
 
 
 def paint(scene: Scene, size: Size) -> list[Strip]:
@@ -165,7 +166,7 @@ def _axis_label(scene: Scene, picture: ScanPicture, axis: int) -> str:
 def _plane(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     """The plane of the first split, its facts and the cut beside it where there is room."""
     width, height = size
-    facts = _FACTS_WIDTH if width >= 84 else 0
+    facts = _FACTS_WIDTH if width >= 76 else 0
     area = (width - facts - (2 if facts else 0), height - (0 if facts else 1))
     name, split = next(iter(picture.result.splits.items()))
     values, label = _values(scene, split)
@@ -194,8 +195,8 @@ def _plane(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     left = plane_picture(plane, area, look=scene.look, options=options)
     if facts:
         return beside(left, _facts(scene, picture, (facts, height)), gap=2)
-    words = clean_text("  ".join(picture.facts), width, ascii_only=scene.look.is_ascii)
-    return stacked(size, left, [title_line(words, width, scene.look)])
+    words = clean_text("; ".join(picture.facts), width, ascii_only=scene.look.is_ascii)
+    return stacked(size, left, [text_line(words, width, muted(scene.look))])
 
 
 def _contours(scene: Scene, values: np.ndarray) -> tuple[float, ...]:
@@ -212,13 +213,16 @@ def _facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     """What is known of the scan, then the cut through the centre."""
     width, height = size
     request = picture.request
-    head = [
+    head = (
         f"{request.batch_norm} BN, {request.precision}",
         ", ".join(f"{n} {picture.result.geometry.examples[n]} images" for n in request.splits),
-    ]
+    )
     lines = [
-        title_line(clean_text(text, width, ascii_only=scene.look.is_ascii), width, scene.look)
+        text_line(
+            clean_text(part, width, ascii_only=scene.look.is_ascii), width, muted(scene.look)
+        )
         for text in (*head, *picture.facts)
+        for part in textwrap.wrap(text, width)
     ]
     room = height - len(lines) - 1
     if room < 8:
@@ -254,10 +258,10 @@ def _curve(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     t = picture.result.coordinates[0]
     facts = [
         title_line(clean_text(text, width, ascii_only=scene.look.is_ascii), width, scene.look)
-        for text in ("  ".join(picture.facts[:4]), *picture.facts[4:])
+        for text in ("; ".join(picture.facts[:4]), *picture.facts[4:])
     ][: max(0, height - 8)]
     room = height - len(facts)
-    top = room - room // 3
+    top = room if room < 11 else room - 2 * room // 5  # two charts without titles say nothing
     chance = LevelLine(
         y=chance_loss(len(picture.result.geometry.class_names)), label="chance, log C"
     )
@@ -338,11 +342,17 @@ def _small_multiples(scene: Scene, picture: ScanPicture, size: Size) -> list[Str
         else (f"{ends[0]:.3g} to {ends[1]:.3g}")
     )
     head = f"{name}, {what} of each class, one colour scale: {scale}"
-    rows: list[list[Strip]] = [[title_line(clean_text(head, width), width, scene.look)]]
+    rows: list[list[Strip]] = [
+        [title_line(clean_text(head, width, ascii_only=scene.look.is_ascii), width, scene.look)]
+    ]
     for first in range(0, len(order), columns):
         tiles = [
             [
-                title_line(clean_text(names[c], tile[0] - 1), tile[0], scene.look),
+                title_line(
+                    clean_text(names[c], tile[0] - 1, ascii_only=scene.look.is_ascii),
+                    tile[0],
+                    scene.look,
+                ),
                 *heatmap(
                     surfaces[..., c],
                     (tile[0], tile[1] - 1),
@@ -394,13 +404,22 @@ def _similarity(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     area = (min(width - label_width, 4 * per_row * len(names)), per_row * len(names))
     labels = Canvas((label_width, area[1]))
     for k, name in enumerate(names):
-        labels.put(0, k * per_row, clean_text(name, label_width - 1), muted(scene.look))
+        labels.put(
+            0,
+            k * per_row,
+            clean_text(name, label_width - 1, ascii_only=scene.look.is_ascii),
+            muted(scene.look),
+        )
     if area[1] > side:
         area = (area[0], side)
         labels = Canvas((label_width, side))
     picture_lines = heatmap(ordered, area, look=scene.look, options=options)
     return stacked(
         size,
-        [title_line(clean_text(head, width), width, scene.look)],
+        [
+            title_line(
+                clean_text(head, width, ascii_only=scene.look.is_ascii), width, scene.look
+            )
+        ],
         beside(labels.strips(), picture_lines),
     )

@@ -66,12 +66,17 @@ def _counts(
     canvas.put_right(canvas.width, 0, "epochs longest", muted(look))
     row = 1
     for k, i in enumerate(chosen):
-        canvas.put(0, row, clean_text(names[i], 20), category_style(look, k, bold=True))
+        canvas.put(
+            0,
+            row,
+            clean_text(names[i], 20, ascii_only=look.is_ascii),
+            category_style(look, k, bold=True),
+        )
         row += 1
         for j in np.argsort(-counts[i], kind="stable")[:_STAFF_CLASSES]:
             if counts[i, j] == 0:
                 break
-            canvas.put(2, row, clean_text(names[j], 14))
+            canvas.put(2, row, clean_text(names[j], 14, ascii_only=look.is_ascii))
             canvas.put_right(canvas.width - 8, row, str(counts[i, j]))
             canvas.put_right(canvas.width, row, str(longest[i, j]), muted(look))
             row += 1

@@ -1,5 +1,6 @@
 """Loss, accuracy, learning rate and norms over epochs, for both splits."""
 
+import numpy as np
 from textual.strip import Strip
 
 from lossviz_tui.paint.cells import Size, beside
@@ -17,7 +18,12 @@ HELP = (
 def paint(scene: Scene, size: Size) -> list[Strip]:
     """Accuracy and loss; on large screens also learning rate, weight norm and speed."""
     view = scene.view
-    if view is None or not len(view):
+    if view is None:
+        return waiting(scene, size)
+    steps = None if scene.standing is None else scene.standing.steps
+    if steps is not None and len(steps) > 1 and len(view) < 2:
+        return _batches(scene, steps, size)
+    if not len(view):
         return waiting(scene, size)
     width, height = size
     if width >= 100:
@@ -36,6 +42,17 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
     return stacked(
         size, _chart(scene, 0, (width, top)), _chart(scene, 1, (width, height - top))
     )
+
+
+def _batches(scene: Scene, steps: np.ndarray, size: Size) -> list[Strip]:
+    """The loss of the latest batches, for as long as there are no curves of epochs."""
+    series = [Series(label="batches", x=steps[:, 0], y=steps[:, 2], color_index=0)]
+    options = ChartOptions(
+        title="cross-entropy of the batches in training, twice a second",
+        x_label="step",
+        log_y=scene.selection.log,
+    )
+    return line_chart(series, size, look=scene.look, options=options)
 
 
 def waiting(scene: Scene, size: Size) -> list[Strip]:

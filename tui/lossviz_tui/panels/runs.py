@@ -5,7 +5,8 @@ import time
 
 from textual.strip import Strip
 
-from lossviz_tui.paint.cells import Canvas, Size, clean_text
+from lossviz_analysis.store.schema import RUN_SUFFIX
+from lossviz_tui.paint.cells import PLAIN, Canvas, Size, clean_text
 from lossviz_tui.paint.sparkline import sparkline
 from lossviz_tui.panels.texts import accent, age_text, centred, muted, state_text, strong
 from lossviz_tui.scene import RunRow, Scene
@@ -15,7 +16,6 @@ HELP = (
     "course. A run counts as crashed when nobody holds its lock though it never said it had "
     "ended."
 )
-_COLUMNS = ("state", "epochs", "best", "trend", "model on data", "run")
 
 
 def paint(scene: Scene, size: Size) -> list[Strip]:
@@ -31,7 +31,7 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
             scene.look,
         )
     canvas = Canvas(size)
-    for text, column in zip(_COLUMNS, _places(canvas.width), strict=True):
+    for text, column in _places(canvas.width).items():
         canvas.put(column, 0, text, muted(scene.look))
     focus = min(scene.selection.run_row, len(scene.runs) - 1)
     room = canvas.height - 2
@@ -45,9 +45,14 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
     return canvas.strips()
 
 
-def _places(width: int) -> tuple[int, ...]:
-    wide = width >= 110
-    return (2, 15, 25, 35, 35 + (22 if wide else 12), 35 + (60 if wide else 34))
+def _places(width: int) -> dict[str, int]:
+    """Where each column begins; the name, which says most, goes last and is never left out."""
+    places = {"state": 2, "epochs": 15, "best": 25}
+    if width >= 76:
+        places["trend"] = 35
+    if width >= 110:
+        places["model on data"] = 57
+    return places | {"run": 95 if width >= 110 else 47 if width >= 76 else 35}
 
 
 def _draw(canvas: Canvas, line: int, row: RunRow, scene: Scene, *, is_focus: bool) -> None:
@@ -56,18 +61,24 @@ def _draw(canvas: Canvas, line: int, row: RunRow, scene: Scene, *, is_focus: boo
     if is_focus:
         canvas.put(0, line, ">", accent(look))
     text, style = state_text(row.word, look)
-    canvas.put(at[0], line, text, style)
+    canvas.put(at["state"], line, text, style)
     planned = "" if row.epochs is None else f"/{row.epochs}"
-    canvas.put(at[1], line, f"{row.epoch}{planned}", strong(look) if is_focus else muted(look))
-    if row.best_test_accuracy is not None:
-        canvas.put(at[2], line, f"{100 * row.best_test_accuracy:.2f} %")
-    for segment in sparkline(row.trend, at[4] - at[3] - 2, look=look):
-        canvas.put(at[3], line, segment.text, muted(look))
-    what = clean_text(
-        f"{row.model} on {row.dataset}", at[5] - at[4] - 1, ascii_only=look.is_ascii
+    canvas.put(
+        at["epochs"], line, f"{row.epoch}{planned}", strong(look) if is_focus else muted(look)
     )
-    canvas.put(at[4], line, what, strong(look) if is_focus else muted(look))
+    if row.best_test_accuracy is not None:
+        canvas.put(at["best"], line, f"{100 * row.best_test_accuracy:.2f} %")
+    if "trend" in at:
+        width = 20 if "model on data" in at else 10
+        for segment in sparkline(row.trend, width, look=look):
+            canvas.put(at["trend"], line, segment.text, muted(look))
+    if "model on data" in at:
+        width = at["run"] - at["model on data"] - 1
+        what = clean_text(f"{row.model} on {row.dataset}", width, ascii_only=look.is_ascii)
+        canvas.put(at["model on data"], line, what, muted(look))
     age = "" if math.isnan(row.changed) else age_text(time.time() - row.changed)
-    room = canvas.width - at[5] - 5
-    canvas.put(at[5], line, clean_text(row.path.name, room, ascii_only=look.is_ascii))
+    name = row.path.name.removesuffix(RUN_SUFFIX)
+    room = canvas.width - at["run"] - 5
+    style = strong(look) if is_focus else PLAIN
+    canvas.put(at["run"], line, clean_text(name, room, ascii_only=look.is_ascii), style)
     canvas.put_right(canvas.width, line, age, muted(look))

@@ -19,7 +19,9 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
         style = accent(scene.look) if is_here else muted(scene.look)
         canvas.put(column, 1, f"[{text.strip()}]" if is_here else text, style)
         column += len(text)
-    badge = _badge(scene)
+    badge = clean_text(
+        scene.trouble, max(0, canvas.width - column - 1), ascii_only=scene.look.is_ascii
+    ) or _badge(scene)
     if badge:
         canvas.put_right(canvas.width, 1, f" {badge}", accent(scene.look))
     return canvas.strips()

@@ -1,10 +1,22 @@
 """Small pieces of text all views share: ages, percents, states with a sign and a colour."""
 
+import textwrap
+
+from rich.cells import cell_len
 from rich.style import Style
 from textual.strip import Strip
 
-from lossviz_tui.paint.cells import Canvas, Size, blank_lines, text_line
+from lossviz_tui.paint.cells import (
+    PLAIN,
+    Canvas,
+    Size,
+    blank_lines,
+    clean_text,
+    text_line,
+)
 from lossviz_tui.paint.palettes import ACCENT, MUTED, TEXT, Look, category_style, style_for
+
+_MAX_SENTENCE = 400
 
 # Sign, ASCII sign, category of the colour (None: muted). Words, signs and colours all differ.
 _STATES: dict[str, tuple[str, str, int | None]] = {
@@ -58,13 +70,19 @@ def accent(look: Look) -> Style:
 
 
 def centred(size: Size, sentences: list[str], look: Look) -> list[Strip]:
-    """A few sentences in the middle of an otherwise empty view."""
+    """A few sentences in the middle of an otherwise empty view, the first one in focus."""
     canvas = Canvas(size)
-    top = max(0, (canvas.height - len(sentences)) // 2)
-    for row, sentence in enumerate(sentences):
-        text = sentence[: canvas.width]
-        style = strong(look) if row == 0 else muted(look)
-        canvas.put(max(0, (canvas.width - len(text)) // 2), top + row, text, style)
+    styles = [strong(look), *[muted(look)] * len(sentences)]
+    rows = [
+        (line, style)
+        for sentence, style in zip(sentences, styles, strict=False)
+        for line in textwrap.wrap(
+            clean_text(sentence, _MAX_SENTENCE, ascii_only=look.is_ascii), max(1, canvas.width)
+        )
+    ]
+    top = max(0, (canvas.height - len(rows)) // 2)
+    for row, (text, style) in enumerate(rows, start=top):
+        canvas.put(max(0, (canvas.width - cell_len(text)) // 2), row, text, style)
     return canvas.strips()
 
 
@@ -73,7 +91,7 @@ def stacked(size: Size, *blocks: list[Strip]) -> list[Strip]:
     lines = [line for block in blocks for line in block][: size[1]]
     lines += blank_lines((size[0], size[1] - len(lines)))
     return [
-        line.adjust_cell_length(size[0]) if line.cell_length != size[0] else line
+        line.adjust_cell_length(size[0], PLAIN) if line.cell_length != size[0] else line
         for line in lines
     ]
 

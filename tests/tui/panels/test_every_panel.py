@@ -1,0 +1,225 @@
+"""What all panels promise: exact size, whatever the size, the run and its names are."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lossviz_analysis.store.reader import Pulse, RunReader
+from lossviz_analysis.store.scans import ScanReader
+from lossviz_analysis.store.schema import ScanState
+from lossviz_tui.history import RunView, read_view
+from lossviz_tui.listing import RunRow, scan_row
+from lossviz_tui.paint.palettes import Look
+from lossviz_tui.panels import cctm, dance, landscape, notes, overview, runs, status
+from lossviz_tui.picture import picture_of
+from lossviz_tui.scene import Scene, Standing
+from lossviz_tui.selection import LANDSCAPE_MODES, Selection
+
+PAINTERS = {
+    "runs": runs.paint,
+    "overview": overview.paint,
+    "dance": dance.paint,
+    "notes": notes.paint,
+    "cctm": cctm.paint,
+    "landscape": landscape.paint,
+    "status": status.paint,
+}
+USUAL_SIZES = ((60, 18), (80, 24), (160, 50))
+ODD_SIZES = tuple(itertools.product((1, 2, 3, 7, 19, 33), (1, 2, 3, 5, 9)))
+LOOKS = (
+    Look(),
+    Look(charset="ascii", color="none"),
+    Look(charset="blocks", color="16", dark=False),
+    Look(color="256"),
+)
+HOSTILE = (
+    "\x1b[2J\x1b]0;owned\x07cat",
+    "[bold red]dog[/] [@click=app.quit]x[/]",
+    "\u202egod\u202c \u2067rtl\u2069",
+    "x" * 10_000,
+    "tab\tline\nreturn\rnul\x00\x9b31m",
+    "wide 猫犬魚" * 5,
+    "e\u0301\u200d\u200b zero",
+)
+NOT_ON_SCREEN = ("\u202e", "\u202c", "\u2067", "\u2069", "\u200d", "\u200b", "\x1b", "\x9b")
+
+
+def row_of(path: Path, **changes) -> RunRow:
+    usual = RunRow(
+        path=path,
+        word="live",
+        epoch=3,
+        epochs=12,
+        best_test_accuracy=0.81,
+        model="resnet20",
+        dataset="pets",
+        trend=np.array([0.2, 0.5, 0.81]),
+        message="",
+        changed=1_750_000_000.0,
+    )
+    return replace(usual, **changes)
+
+
+def standing_of(**changes) -> Standing:
+    pulse = Pulse(
+        beat=4,
+        epoch=9,
+        step=40,
+        steps_per_epoch=100,
+        loss=0.4,
+        images_per_second=900.0,
+        phase=0,
+        pid=1,
+    )
+    return replace(Standing(word="live", pulse=pulse, data_seen=100.0), **changes)
+
+
+def nan_rows(counts: np.ndarray) -> None:
+    """No examples of two classes, for the whole run and for some epochs."""
+    counts[:, :, 1] = 0
+    counts[2:4, :, 3] = 0
+
+
+VIEWS = {
+    "no run": lambda _: None,
+    "empty": lambda make: make(epochs=0),
+    "one epoch": lambda make: make(epochs=1),
+    "eight epochs": lambda make: make(),
+    "2 classes": lambda make: make(num_classes=2),
+    "100 classes": lambda make: make(num_classes=100, epochs=5),
+    "1,000 classes": lambda make: make(num_classes=1_000, epochs=2),
+    "no examples": lambda make: make(change=nan_rows),
+    "no examples at all": lambda make: make(change=lambda counts: counts.fill(0)),
+    "hostile": lambda make: make(num_classes=len(HOSTILE), names=HOSTILE),
+}
+
+
+@pytest.fixture(scope="module")
+def views(make_view) -> dict[str, RunView | None]:
+    return {name: build(make_view) for name, build in VIEWS.items()}
+
+
+@pytest.fixture(scope="module")
+def scanned(make_run, make_scan, ask_scan, tmp_path_factory):
+    """A run with scans in every state, and the picture of each that has one."""
+    path = make_run(
+        tmp_path_factory.mktemp("scanned") / "pets.zarr",
+        names=HOSTILE,
+        epochs=4,
+    )
+    ids = {
+        "whole plane": make_scan(path, ask_scan(split="both"), names=HOSTILE),
+        "half a plane": make_scan(path, state=ScanState.RUNNING, share=0.5, names=HOSTILE),
+        "no cell yet": make_scan(path, state=ScanState.RUNNING, share=0.0, names=HOSTILE),
+        "cancelled": make_scan(path, state=ScanState.CANCELLED, share=0.4, names=HOSTILE),
+        "line": make_scan(path, ask_scan(1), names=HOSTILE),
+        "half a line": make_scan(
+            path,
+            ask_scan(1, kind="gaussian"),
+            state=ScanState.RUNNING,
+            share=0.5,
+            names=HOSTILE,
+        ),
+        "failed": make_scan(
+            path, state=ScanState.FAILED, share=0.3, names=HOSTILE, message=HOSTILE[0]
+        ),
+        "queued": make_scan(path, state=ScanState.QUEUED),
+    }
+    history = read_view(RunReader(path))
+    rows = tuple(scan_row(ScanReader(path, scan_id)) for scan_id in ids.values())
+    pictures = {name: picture_of(ScanReader(path, i), history) for name, i in ids.items()}
+    return history, ids, rows, pictures
+
+
+def scene_of(view: RunView | None, look: Look, **changes) -> Scene:
+    folder = Path("/runs/\x1b[31mred")
+    rows = (
+        row_of(folder / "a.zarr"),
+        row_of(folder / "\x1b[2J\u202eb.zarr", word="failed", message=HOSTILE[0]),
+        row_of(folder / "c.zarr", best_test_accuracy=None, trend=np.empty(0), epochs=None),
+        row_of(
+            folder / "d.zarr", model=HOSTILE[1], dataset=HOSTILE[2], trend=np.full(3, np.nan)
+        ),
+    )
+    usual = Scene(
+        look=look, view=view, standing=standing_of(), folder=folder, runs=rows, now=165.0
+    )
+    return replace(usual, **changes)
+
+
+def assert_harmless(lines) -> None:
+    text = "".join(line.text for line in lines)
+    assert not any(character in text for character in NOT_ON_SCREEN)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("panel", PAINTERS)
+def test_a_panel_is_as_large_as_it_is_told(views, check_lines, panel, name):
+    view = views[name]
+    sizes = USUAL_SIZES if name == "1,000 classes" else (*USUAL_SIZES, *ODD_SIZES)
+    looks = itertools.cycle(LOOKS)
+    for size in sizes:
+        for selection in (
+            Selection(view=panel if panel != "status" else "dance"),
+            Selection(
+                view=panel if panel != "status" else "runs",
+                epoch=2,
+                split="train",
+                all_classes=True,
+                log=True,
+                color_diagonal=True,
+                cell=(999, 999),
+                run_row=99,
+                pair=None if view is None else (1, 0),
+            ),
+        ):
+            look = next(looks)
+            scene = scene_of(view, look, selection=selection)
+            lines = PAINTERS[panel](scene, size)
+            check_lines(lines, size, look)
+            assert_harmless(lines)
+
+
+@pytest.mark.parametrize("mode", LANDSCAPE_MODES)
+def test_every_scan_in_every_mode_is_as_large_as_it_is_told(scanned, check_lines, mode):
+    view, ids, rows, pictures = scanned
+    looks = itertools.cycle(LOOKS)
+    for name, scan_id in ids.items():
+        for size in (*USUAL_SIZES, *ODD_SIZES):
+            look = next(looks)
+            selection = Selection(
+                view="landscape",
+                scan_id=scan_id,
+                mode=mode,
+                quantity="loss" if size[0] % 2 else "mistakes",
+                log=size[1] % 2 == 1,
+            )
+            scene = scene_of(
+                view, look, scans=rows, picture=pictures[name], selection=selection
+            )
+            lines = landscape.paint(scene, size)
+            check_lines(lines, size, look)
+            assert_harmless(lines)
+            check_lines(status.paint(scene, (size[0], 2)), (size[0], 2), look)
+
+
+@pytest.mark.parametrize("panel", ["overview", "dance", "notes", "cctm"])
+def test_a_hostile_sentence_of_a_failed_run_is_harmless(views, check_lines, panel):
+    scene = scene_of(
+        views["empty"], Look(), standing=standing_of(word="failed", message=HOSTILE[0])
+    )
+    lines = PAINTERS[panel](scene, (60, 18))
+    check_lines(lines, (60, 18), Look())
+    assert_harmless(lines)
+    assert "cat" in "".join(line.text for line in lines)
+
+
+@pytest.mark.parametrize("panel", ["overview", "dance", "notes", "cctm", "landscape"])
+def test_trouble_before_the_run_is_read_is_harmless(check_lines, panel):
+    scene = scene_of(None, Look(), trouble="/runs/\x1b[2Ja.zarr cannot be read")
+    lines = PAINTERS[panel](scene, (60, 18))
+    check_lines(lines, (60, 18), Look())
+    assert_harmless(lines)

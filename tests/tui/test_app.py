@@ -1,0 +1,577 @@
+"""The app, driven by keys: what a press causes, and what is on the screen afterwards."""
+
+import io
+import os
+import shutil
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from rich.console import Console
+from textual.pilot import Pilot
+
+from lossviz_analysis.store.requests import ScanRequest
+from lossviz_analysis.store.scans import ScanReader, ScanWriter, find_scans, scan_folder, submit
+from lossviz_analysis.store.schema import ScanState
+from lossviz_tui.app import LossvizApp, Painted
+from lossviz_tui.keys import KEYS
+from lossviz_tui.options import AppOptions
+from lossviz_tui.screens.class_picker import ClassPicker
+from lossviz_tui.screens.confirm import ConfirmScreen
+from lossviz_tui.screens.help import HelpScreen
+from lossviz_tui.screens.scan_form import ScanForm
+
+SIZE = (80, 24)
+PATIENCE_SECONDS = 15.0
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """The tail looks fifty times a second, and the terminal is a good one."""
+    monkeypatch.setattr("lossviz_tui.app.POLL_SECONDS", 0.02)
+    monkeypatch.setattr("lossviz_tui.tail.LIST_SECONDS", 0.05)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.fixture
+def run(make_run, tmp_path):
+    return make_run(tmp_path / "pets.zarr")
+
+
+@pytest.fixture
+def app_for():
+    def build(path, **options) -> LossvizApp:
+        usual = {"color": "truecolor", "charset": "braille"}
+        return LossvizApp(path, AppOptions(**(usual | options)))
+
+    return build
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[ScanRequest]:
+    """Scans asked for by the form; they are queued, and no worker starts."""
+    requests: list[ScanRequest] = []
+
+    def request_scan(run, request):
+        requests.append(request)
+        return submit(run, request)
+
+    monkeypatch.setattr("lossviz_tui.screens.scan_form.request_scan", request_scan)
+    monkeypatch.setattr("lossviz_tui.stage.ensure_worker", lambda _: None)
+    return requests
+
+
+def screen_text(app: LossvizApp) -> str:
+    """The whole screen as a person reads it."""
+    console = Console(
+        width=app.size.width,
+        height=app.size.height,
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+        record=True,
+        legacy_windows=False,
+    )
+    update = app.screen._compositor.render_update(
+        full=True, screen_stack=app._background_screens
+    )
+    console.print(update)
+    return console.export_text(styles=False)
+
+
+async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
+    """Wait until something holds; fail with the screen when it never does."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, screen_text(app_of(pilot))
+        await pilot.pause(0.01)
+
+
+def app_of(pilot: Pilot[None]) -> LossvizApp:
+    assert isinstance(pilot.app, LossvizApp)
+    return pilot.app
+
+
+async def shows(pilot: Pilot[None], *words: str) -> None:
+    """Wait until all these words are on the screen."""
+    await until(pilot, lambda: all(word in screen_text(app_of(pilot)) for word in words))
+
+
+async def shows_no(pilot: Pilot[None], word: str) -> None:
+    """Wait until a word has left the screen."""
+    await until(pilot, lambda: word not in screen_text(app_of(pilot)))
+
+
+async def test_a_run_opens_with_its_overview(app_for, run):
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "✓ finished  epoch 8/12 pets", "[2 Overview]", "accuracy  %")
+
+
+async def test_numbers_change_the_view(app_for, run):
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "[2 Overview]")
+        for key, words in {
+            "1": "[1 Runs]",
+            "3": "cat ⇄ dog",
+            "4": "dancing notes, test",
+            "5": "CCTM, test, epoch 8",
+            "6": "press s to ask for one",
+            "2": "accuracy  %",
+        }.items():
+            await pilot.press(key)
+            await shows(pilot, words)
+
+
+@pytest.mark.parametrize("again", ["end", "escape", "space"])
+async def test_going_back_holds_an_epoch_until_it_is_let_go(app_for, run, again):
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("5", "comma", "comma")
+        await shows(pilot, "HELD at 6, 2 newer", "CCTM, test, epoch 6")
+        await pilot.press(again)
+        await shows(pilot, "CCTM, test, epoch 8")
+        assert "HELD" not in screen_text(app_of(pilot))
+
+
+async def test_one_cursor_drives_all_views(app_for, run):
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("3", "h", "left", "l")
+        await shows(pilot, "HELD at 7, 1 newer")
+        await pilot.press("5")
+        await shows(pilot, "CCTM, test, epoch 7", "HELD at 7, 1 newer")
+        await pilot.press("home")
+        await shows(pilot, "CCTM, test, epoch 1", "HELD at 1, 7 newer")
+        await pilot.press("full_stop")
+        await shows(pilot, "CCTM, test, epoch 2")
+
+
+async def test_space_holds_the_newest_while_the_run_goes_on(
+    app_for, make_run, live_writer, tmp_path
+):
+    run = make_run(tmp_path / "a.zarr", epochs=3)
+    writer = live_writer(run)
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 3/12")
+        await pilot.press("5", "space")
+        await shows(pilot, "HELD at 3")
+        writer.commit_record(np.ones((2, 5, 5), np.int32), {"epoch": 4.0})
+        await shows(pilot, "epoch 4/12", "HELD at 3, 1 newer", "CCTM, test, epoch 3")
+
+
+async def test_t_shows_the_other_split(app_for, run):
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("5")
+        await shows(pilot, "CCTM, test")
+        await pilot.press("t")
+        await shows(pilot, "CCTM, train")
+
+
+async def test_classes_are_chosen_by_name(app_for, run):
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("3", "c")
+        await shows(pilot, "cat, dog", "the first two are the pair")
+        await pilot.press(*["backspace"] * 8, *"shi")
+        await shows(pilot, "ship")
+        await pilot.press("p", "enter")
+        await shows(pilot, "a pair needs two different classes")
+        await pilot.press(*",cow", "enter")
+        await shows(pilot, "there is no class 'cow'")
+        await pilot.press(*["backspace"] * 3, *"car, 0", "enter")
+        await shows(pilot, "ship ⇄ car")
+        await pilot.press("4")
+        await shows(pilot, "● ship  ▲ car  ■ plane")
+
+
+async def test_a_picker_left_changes_nothing(app_for, run):
+    app = app_for(run)
+    async with app.run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("3", "c")
+        await until(pilot, lambda: isinstance(app.screen, ClassPicker))
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, ClassPicker))
+        await shows(pilot, "cat ⇄ dog")
+
+
+async def test_a_store_that_appears_later_is_picked_up(app_for, make_run, tmp_path):
+    path = tmp_path / "later.zarr"
+    async with app_for(path).run_test(size=SIZE) as pilot:
+        await shows(pilot, "opening the run", "later.zarr")
+        make_run(path, epochs=0)
+        await shows(pilot, "no epoch is recorded yet")
+        shutil.rmtree(path)
+        await shows(pilot, "store unreadable")
+        make_run(path, epochs=2)
+        await shows(pilot, "epoch 2/12", "accuracy  %")
+        await shows_no(pilot, "store unreadable")
+
+
+async def test_an_empty_folder_waits_for_its_first_run(app_for, make_run, tmp_path):
+    async with app_for(tmp_path / "runs").run_test(size=SIZE) as pilot:
+        await shows(pilot, "no runs below")
+        make_run(tmp_path / "runs" / "a.zarr", epochs=2)
+        await shows(pilot, "epoch 2/12", "[2 Overview]")
+
+
+async def test_of_several_runs_enter_opens_the_one_in_focus(app_for, make_run, tmp_path):
+    for number, name in enumerate(("one", "two", "three"), start=1):
+        path = make_run(tmp_path / f"{name}.zarr", epochs=number)
+        os.utime(path / "records" / "head" / "c.0", (100.0 - number, 100.0 - number))
+    async with app_for(tmp_path).run_test(size=SIZE) as pilot:
+        await shows(pilot, "[1 Runs]", "> ✓ finished   1/12", "three")
+        await pilot.press("down", "j")
+        await shows(pilot, "> ✓ finished   3/12")
+        await pilot.press("k", "enter")
+        await shows(pilot, "epoch 2/12 two", "[2 Overview]")
+        await pilot.press("escape")
+        await shows(pilot, "[1 Runs]")
+        await pilot.press("down", "enter")
+        await shows(pilot, "epoch 3/12 three")
+
+
+async def test_a_run_cannot_be_viewed_before_one_is_open(app_for, make_run, tmp_path):
+    for name in ("one", "two"):
+        make_run(tmp_path / f"{name}.zarr", epochs=1)
+    async with app_for(tmp_path).run_test(size=SIZE) as pilot:
+        await shows(pilot, "[1 Runs]", "two")
+        await pilot.press("3", "s")
+        await shows(pilot, "[1 Runs]")
+        assert app_of(pilot).screen_stack == [app_of(pilot).screen]
+
+
+async def test_a_growing_run_is_painted_as_it_grows(app_for, make_run, live_writer, tmp_path):
+    run = make_run(tmp_path / "a.zarr", epochs=2)
+    writer = live_writer(run)
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await pilot.press("5")
+        for epoch in (3, 4, 5):
+            counts = np.full((2, 5, 5), epoch, np.int32)
+            writer.commit_record(counts, {"epoch": float(epoch)})
+            await pilot.press("5")
+            await shows(pilot, f"CCTM, test, epoch {epoch}", f"{epoch} of {5 * epoch}")
+
+
+async def test_the_form_starts_with_the_pair_that_interferes_most(app_for, run, asked):
+    app = app_for(run)
+    async with app.run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("s")
+        await shows(pilot, "Scan the loss landscape", "> kind", "< ego >")
+        lines = {
+            line.split("│")[1].strip() for line in screen_text(app).splitlines() if "│" in line
+        }
+        assert "first class      cat" in lines
+        assert "second class     dog" in lines
+        assert "span +/-         0.1" in lines
+        assert "points a side    19" in lines
+        await pilot.press("enter")
+        await shows(pilot, "[6 Landscape]", ">ego cat/dog e8 19x19", "waiting for the worker")
+    (request,) = asked
+    assert request.classes == (2, 3)
+    assert request.ranges == ((-0.1, 0.1), (-0.1, 0.1))
+    assert [scan.request for scan in find_scans(run)] == [request]
+
+
+async def test_keys_change_the_form(app_for, run, asked):
+    app = app_for(run)
+    async with app.run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("3", "s")
+        await shows(pilot, "< ego >")
+        await pilot.press("down", "right")
+        await shows(pilot, "> first class    < dog >")
+        await pilot.press("c")
+        await shows(pilot, "< car >")
+        await pilot.press("down", "left", "plus")
+        await shows(pilot, "> second class   < cat >", "span +/-         1")
+        await pilot.press("minus", "minus")
+        await shows(pilot, "span +/-         0.01")
+        await pilot.press("down", "down", "left")
+        await shows(pilot, "< 15 >", "225 points x 1,000 images")
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(asked))
+    assert asked[0].classes == (1, 2)
+    assert asked[0].points == (15, 15)
+    assert asked[0].ranges == ((-0.01, 0.01), (-0.01, 0.01))
+
+
+async def test_a_refused_form_stays_and_says_why(app_for, run, asked):
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("s", "down", "right", "enter")
+        await shows(pilot, "needs two different classes")
+        await pilot.press("escape")
+        await shows_no(pilot, "Scan the loss landscape")
+    assert asked == []
+
+
+async def test_every_kind_of_scan_can_be_asked_for(app_for, run, asked):
+    app = app_for(run)
+    for steps, kind in enumerate(("ego", "gaussian", "gradient", "toward")):
+        async with app_for(run).run_test(size=SIZE) as pilot:
+            await shows(pilot, "epoch 8/12")
+            await pilot.press("s", *["right"] * steps)
+            await shows(pilot, f"< {kind} >")
+            await pilot.press("enter")
+            await until(pilot, lambda steps=steps: len(asked) > steps)
+    assert [request.kind for request in asked] == ["ego", "gaussian", "gradient", "toward"]
+    assert asked[3].directions[0].toward_checkpoint == 1
+    del app
+
+
+async def test_the_held_epoch_is_where_the_scan_begins(app_for, run, asked):
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("3", "home", "right")
+        await shows(pilot, "HELD at 2")
+        await pilot.press("s")
+        await shows(pilot, "checkpoint       2")
+        await pilot.press("enter")
+        await until(pilot, lambda: bool(asked))
+    assert (asked[0].checkpoint, asked[0].epoch) == (2, 2)
+
+
+async def test_a_failed_scan_shows_its_sentence_where_it_would_be(app_for, run, make_scan):
+    scan_id = make_scan(run, state=ScanState.QUEUED)
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await pilot.press("6")
+        await until(pilot, lambda: app_of(pilot)._stage is not None)
+        await pilot.press("6")
+        await shows(pilot, "waiting for the worker")
+        writer = ScanWriter(scan_folder(run, scan_id))
+        writer.claim()
+        writer.finish(ScanState.FAILED, "the checkpoint of epoch 2 is damaged")
+        await shows(pilot, "the scan failed", "the checkpoint of epoch 2 is damaged")
+
+
+async def test_a_plane_fills_in_while_it_is_computed(app_for, run, begin, fill_scan, ask_scan):
+    request, names = ask_scan(), ("plane", "car", "cat", "dog", "ship")
+    writer = begin(run, request)
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("6")
+        await shows(pilot, "○ queued")
+        for share in (0.2, 0.6):
+            fill_scan(writer, request, names, share)
+            writer.flush(force=True)
+            await shows(pilot, f"running, {writer.head.done}/162 chunks")
+        fill_scan(writer, request, names, 1.0)
+        writer.finish(ScanState.DONE)
+        await shows(pilot, "✓ done", "centre train")
+        await pilot.press("m")
+        await shows(pilot, "recall loss of each class")
+        await pilot.press("m", "right_square_bracket")
+        await shows(pilot, "cut at 150 degrees")
+        await pilot.press("m")
+        await shows(pilot, "loss-shape similarity")
+
+
+async def test_x_asks_and_y_cancels(app_for, run, make_scan, asked):
+    scan_id = make_scan(run, state=ScanState.QUEUED)
+    mark = scan_folder(run, scan_id) / "cancel"
+    app = app_for(run)
+    async with app.run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("6", "x")
+        await shows(pilot, "Cancel this scan?")
+        await pilot.press("n")
+        await until(pilot, lambda: not isinstance(app.screen, ConfirmScreen))
+        assert not mark.exists()
+        await pilot.press("x", "y")
+        await until(pilot, mark.exists)
+        await shows(pilot, "■ cancelled", "asked the scan to stop")
+    assert asked == []
+    assert ScanReader(run, scan_id).state_word(ScanReader(run, scan_id).head()) == "cancelled"
+
+
+async def test_readonly_offers_no_work(app_for, run, make_scan):
+    scan_id = make_scan(run, state=ScanState.QUEUED)
+    app = app_for(run, readonly=True)
+    async with app.run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("6")
+        await shows(pilot, "waiting for the worker")
+        footer = screen_text(app).splitlines()[-1]
+        assert "Scan" not in footer
+        assert "Mode" in footer
+        await pilot.press("s", "x")
+        assert not isinstance(app.screen, ScanForm | ConfirmScreen)
+        names = [command.title for command in app.get_system_commands(app.screen)]
+        assert not any(name.startswith(("Scan", "Cancel")) for name in names)
+    assert not (scan_folder(run, scan_id) / "cancel").exists()
+
+
+async def test_the_footer_offers_what_means_something_here(app_for, run):
+    app = app_for(run)
+    async with app.run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        for key, label, present in (
+            ("3", "Classes", True),
+            ("5", "Classes", False),
+            ("6", "Mode", True),
+            ("1", "Mode", False),
+        ):
+            await pilot.press(key)
+            await until(
+                pilot,
+                lambda label=label, present=present: (
+                    (label in screen_text(app).splitlines()[-1]) is present
+                ),
+            )
+
+
+async def test_help_is_one_page_of_the_keys_of_the_view(app_for, run):
+    app = app_for(run)
+    async with app.run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("3", "question_mark")
+        await shows(pilot, "Diao et al. 2022")
+        text = screen_text(app)
+        for key in KEYS:
+            if "dance" in key.views and not key.action.startswith("view("):
+                assert key.help[:34] in text, key
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, HelpScreen))
+
+
+async def test_the_palette_has_every_command_of_the_view(app_for, run):
+    app = app_for(run)
+    async with app.run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("3")
+        await shows(pilot, "cat ⇄ dog")
+        titles = {command.title for command in app.get_system_commands(app.screen)}
+        wanted = {f"{key.label} ({key.shown})" for key in KEYS if "dance" in key.views}
+        assert wanted <= titles
+        await pilot.press("ctrl+p")
+        await pilot.pause()
+        await pilot.press(*"notes")
+        await shows(pilot, "the view Notes")
+        await pilot.press("enter")
+        await shows(pilot, "dancing notes, test")
+
+
+async def test_what_cannot_be_done_is_said(app_for, run, make_scan):
+    make_scan(run)
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("6", "x", "y")
+        await shows(pilot, "the scan is done already")
+
+
+async def test_export_writes_a_file_and_says_where(app_for, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("3", "e")
+        await shows(pilot, "wrote")
+    assert (tmp_path / "pets-recall-epoch8.csv").is_file()
+
+
+async def test_enter_in_the_cctm_opens_the_dance_of_that_entry(app_for, run):
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("5", "down", "down", "right")
+        await shows(pilot, "cat rightly called cat")
+        await pilot.press("right", "right", "enter")
+        await shows(pilot, "cat ⇄ ship")
+
+
+async def test_a_small_terminal_and_back(app_for, run, make_scan):
+    make_scan(run)
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        for key, words in (("3", "cat ⇄ dog"), ("5", "CCTM, test"), ("6", "ego cat/dog")):
+            await pilot.press(key)
+            for size in ((60, 18), (20, 6), (160, 50), SIZE):
+                await pilot.resize_terminal(*size)
+                if size[0] >= 60:
+                    await shows(pilot, words)
+                await until(
+                    pilot,
+                    lambda size=size: len(screen_text(app_of(pilot)).splitlines()) == size[1],
+                )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"charset": "ascii"},
+        {"light": True},
+        {"color": "16"},
+        {"charset": "blocks", "slow": True},
+    ],
+)
+async def test_every_view_on_every_terminal(app_for, run, make_scan, options):
+    make_scan(run)
+    async with app_for(run, **options).run_test(size=SIZE) as pilot:
+        await every_view(pilot)
+        view = screen_text(app_of(pilot)).splitlines()[:-1]
+        if options.get("charset") == "ascii":
+            assert "\n".join(view).isascii()
+
+
+async def test_every_view_without_colour(app_for, run, make_scan, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    make_scan(run)
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        assert pilot.app.no_color
+        await every_view(pilot)
+
+
+async def every_view(pilot: Pilot[None]) -> None:
+    for key, words in (
+        ("2", "accuracy"),
+        ("3", "recall"),
+        ("4", "dancing notes"),
+        ("5", "CCTM, test"),
+        ("6", "ego cat/dog"),
+        ("1", "resnet20" if pilot.app.size.width >= 110 else "85.40 %"),
+    ):
+        await shows(pilot, "epoch 8/12")
+        await pilot.press(key)
+        await shows(pilot, words)
+    await pilot.press("6")
+    await shows(pilot, "ego cat/dog")
+    for _ in range(3):
+        await pilot.press("m", "v", "g")
+        await pilot.pause()
+    await pilot.press("s")
+    await shows(pilot, "Scan the loss landscape")
+    await pilot.press("escape", "question_mark")
+    await shows(pilot, "every command")
+    await pilot.press("escape")
+
+
+async def test_an_older_painting_that_comes_late_is_not_shown(app_for, run):
+    app = app_for(run)
+    async with app.run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("5")
+        await shows(pilot, "CCTM, test")
+        assert app._stage is not None
+        status, view = (app.query_one(f"#{name}").content_size for name in ("status", "view"))
+        app._repaint(urgent=True)
+        await until(pilot, lambda: app._shown_number == app._paint_number)
+        late = [strip.apply_style(strip._segments[0].style) for strip in app._stage.paint(view)]
+        late[0] = late[0].crop(0, 0).adjust_cell_length(view.width)
+        app.on_painted(
+            Painted(app._shown_number - 1, app._stage.paint_status(status), late, True)
+        )
+        assert "CCTM, test" in screen_text(app)
+
+
+async def test_an_overtaken_answer_to_a_key_stays_urgent(app_for, run):
+    app = app_for(run)
+    async with app.run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await until(pilot, lambda: app._shown_number == app._paint_number)
+        app._budget.spend(10_000_000)
+        await pilot.press("5")
+        app._repaint()
+        app._repaint()
+        await shows(pilot, "CCTM, test")

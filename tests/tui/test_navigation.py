@@ -1,0 +1,210 @@
+"""What a key press does to the selection."""
+
+from dataclasses import replace
+
+import pytest
+
+from lossviz_tui import navigation
+from lossviz_tui.listing import RunRow, ScanRow
+from lossviz_tui.navigation import (
+    back,
+    cell_moved,
+    cut_turned,
+    epoch_held,
+    epoch_moved,
+    first_epoch,
+    following,
+    moved,
+    next_mode,
+    other_quantity,
+    other_split,
+    pair_of_cell,
+)
+from lossviz_tui.scene import Scene
+from lossviz_tui.selection import LANDSCAPE_MODES, Selection
+
+
+@pytest.fixture
+def at(make_scene):
+    """A scene with a selection."""
+
+    def go(**changes) -> Scene:
+        return make_scene(selection=Selection(**changes))
+
+    return go
+
+
+def test_one_back_from_the_newest_holds_the_one_before(at):
+    assert epoch_moved(at(), -1).epoch == 7
+    assert epoch_moved(at(epoch=7), -1).epoch == 6
+
+
+def test_one_past_the_newest_follows_again(at):
+    assert epoch_moved(at(epoch=7), 1).epoch == 8
+    assert epoch_moved(at(epoch=8), 1).epoch is None
+    assert epoch_moved(at(), 1).epoch is None
+
+
+def test_before_the_first_epoch_is_the_first(at):
+    assert epoch_moved(at(epoch=1), -1).epoch == 1
+    assert first_epoch(at()).epoch == 1
+
+
+def test_holding_twice_follows(at):
+    held = epoch_held(at())
+    assert held.epoch == 8
+    assert epoch_held(at(epoch=held.epoch)).epoch is None
+
+
+def test_an_epoch_that_was_not_recorded_shows_the_one_before(make_scene, make_view):
+    view = make_view(epochs=4)
+    sparse = replace(view, epochs=view.epochs * 10)
+    scene = make_scene(view=sparse, selection=Selection(epoch=25))
+    assert (scene.position, scene.epoch) == (1, 20)
+    assert replace(scene, selection=Selection(epoch=3)).epoch == 10
+
+
+@pytest.mark.parametrize("step", [epoch_held, first_epoch, following, back, pair_of_cell])
+def test_without_a_run_no_step_fails(make_scene, step):
+    assert step(make_scene(view=None)).epoch is None
+
+
+def test_without_a_run_no_move_fails(make_scene):
+    for view in ("runs", "overview", "dance", "notes", "cctm", "landscape"):
+        selection = Selection(view=view)
+        assert moved(make_scene(view=None, selection=selection), 1) == selection
+    assert epoch_moved(make_scene(view=None), 1).epoch is None
+
+
+def test_an_empty_run_has_no_epoch_to_hold(make_scene, make_view):
+    scene = make_scene(view=make_view(epochs=0))
+    assert epoch_moved(scene, -1).epoch is None
+    assert epoch_held(scene).epoch is None
+    assert first_epoch(scene).epoch is None
+
+
+def test_down_goes_through_the_pairs_by_interference(at):
+    scene = at(view="dance")
+    assert scene.pair == (2, 3)
+    second = moved(scene, 1)
+    ranked = scene.ranked_pairs
+    assert second.pair == (ranked[1].first, ranked[1].second)
+    assert moved(replace(scene, selection=second), -1).pair == (2, 3)
+    assert moved(scene, -1).pair == (2, 3)
+
+
+def test_a_pair_in_the_other_order_keeps_its_place_in_the_list(at):
+    scene = at(view="dance", pair=(3, 2), classes=(3, 2, 1))
+    step = moved(scene, 1)
+    assert step.pair == (scene.ranked_pairs[1].first, scene.ranked_pairs[1].second)
+    assert step.classes == ()
+
+
+def test_the_cell_stays_within_the_matrix(at):
+    assert cell_moved(at(cell=(0, 1)), -1, 0).cell == (0, 1)
+    assert cell_moved(at(cell=(4, 4)), 1, 1).cell == (4, 4)
+    assert moved(at(view="cctm", cell=(1, 1)), 1).cell == (2, 1)
+
+
+def test_enter_in_the_cctm_dances_the_pair_of_the_cell(at):
+    chosen = pair_of_cell(at(view="cctm", cell=(3, 1), classes=(0, 2)))
+    assert (chosen.view, chosen.pair, chosen.classes) == ("dance", (3, 1), ())
+
+
+def test_enter_on_the_diagonal_stays(at):
+    assert pair_of_cell(at(view="cctm", cell=(2, 2))).view == "cctm"
+
+
+def test_back_undoes_one_thing_at_a_time(at):
+    selection = Selection(view="dance", epoch=3, pair=(0, 1))
+    seen = []
+    for _ in range(3):
+        selection = back(at(**vars(selection)))
+        seen.append((selection.view, selection.epoch, selection.pair))
+    assert seen == [
+        ("dance", None, (0, 1)),
+        ("dance", None, None),
+        ("runs", None, None),
+    ]
+
+
+def scan_row(number: int) -> ScanRow:
+    return ScanRow(
+        scan_id=f"s{number}",
+        word="done",
+        request=None,
+        done=1,
+        total=1,
+        items_per_second=0.0,
+        message="",
+    )
+
+
+def test_down_in_the_landscape_is_an_older_scan(make_scene):
+    rows = tuple(scan_row(k) for k in range(3))
+    scene = make_scene(scans=rows, selection=Selection(view="landscape"))
+    assert scene.scan is rows[2]
+    older = moved(scene, 1)
+    assert older.scan_id == "s1"
+    at_the_end = moved(replace(scene, selection=replace(older, scan_id="s0")), 1)
+    assert at_the_end.scan_id == "s0"
+    assert moved(scene, -1).scan_id == "s2"
+
+
+def test_the_list_of_runs_ends_at_its_ends(make_scene, tmp_path):
+    row = RunRow(
+        path=tmp_path,
+        word="live",
+        epoch=1,
+        epochs=2,
+        best_test_accuracy=None,
+        model="",
+        dataset="",
+        trend=make_scene().view.column("test_accuracy"),
+        message="",
+        changed=0.0,
+    )
+    scene = make_scene(runs=(row, row), selection=Selection(view="runs"))
+    assert moved(scene, 1).run_row == 1
+    assert moved(replace(scene, selection=Selection(view="runs", run_row=1)), 1).run_row == 1
+    assert moved(scene, -1).run_row == 0
+
+
+@pytest.mark.parametrize(
+    ("toggle", "field"),
+    [
+        ("log_toggled", "log"),
+        ("all_toggled", "all_classes"),
+        ("diagonal_toggled", "color_diagonal"),
+        ("contours_toggled", "contours"),
+    ],
+)
+def test_a_switch_turned_twice_is_where_it_was(at, toggle, field):
+    step = getattr(navigation, toggle)
+    once = step(at())
+    assert getattr(once, field) is not getattr(Selection(), field)
+    assert step(at(**vars(once))) == Selection()
+
+
+def test_the_other_of_two(at):
+    assert other_split(at()).split == "train"
+    assert other_split(at(split="train")).split == "test"
+    assert other_quantity(at()).quantity == "loss"
+    assert other_quantity(at(quantity="loss")).quantity == "mistakes"
+
+
+def test_the_modes_go_round(at):
+    seen, selection = [], Selection()
+    for _ in LANDSCAPE_MODES:
+        seen.append(selection.mode)
+        selection = next_mode(at(mode=selection.mode))
+    assert tuple(seen) == LANDSCAPE_MODES
+    assert selection.mode == "plane"
+
+
+def test_a_half_turn_of_the_cut_is_the_same_cut(at):
+    scene = at()
+    for _ in range(12):
+        scene = at(cut_degrees=cut_turned(scene, 1).cut_degrees)
+    assert scene.selection.cut_degrees == 135.0
+    assert cut_turned(at(cut_degrees=0.0), -1).cut_degrees == 165.0

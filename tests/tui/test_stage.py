@@ -1,0 +1,201 @@
+"""The scene follows from messages and key presses."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from lossviz_analysis.errors import LossvizError
+from lossviz_analysis.store.scans import scan_folder
+from lossviz_analysis.store.schema import ScanState
+from lossviz_tui import stage as stage_module
+from lossviz_tui.messages import RunAdvanced, RunsListed, TroubleChanged
+from lossviz_tui.paint.palettes import Look
+from lossviz_tui.selection import Selection
+from lossviz_tui.stage import Stage, look_for
+
+
+@pytest.fixture
+def stage_at():
+    """A stage whose tail tells it at once what it sees."""
+
+    def build(path: Path) -> Stage:
+        told = []
+        stage = Stage(path, Look(), told.append)
+
+        def look() -> None:
+            stage.tail._listed = -np.inf
+            stage.tail.step()
+            while told:
+                stage.take(told.pop(0))
+
+        stage.look = look  # type: ignore[attr-defined]
+        look()
+        look()
+        return stage
+
+    return build
+
+
+def test_a_run_is_opened_at_once(stage_at, make_run, tmp_path):
+    stage = stage_at(make_run(tmp_path / "a.zarr"))
+    assert stage.has_run
+    assert stage.selection.view == "overview"
+    assert stage.scene.epoch == 8
+
+
+def test_a_run_is_found_without_its_ending(stage_at, make_run, tmp_path):
+    make_run(tmp_path / "a.zarr")
+    assert stage_at(tmp_path / "a").scene.epoch == 8
+
+
+def test_the_only_run_of_a_folder_is_opened(stage_at, make_run, tmp_path):
+    make_run(tmp_path / "runs" / "a.zarr")
+    assert stage_at(tmp_path / "runs").scene.epoch == 8
+
+
+def test_of_several_runs_one_is_chosen(stage_at, make_run, tmp_path):
+    make_run(tmp_path / "a.zarr", epochs=2)
+    make_run(tmp_path / "b.zarr", epochs=3)
+    stage = stage_at(tmp_path)
+    assert not stage.has_run
+    assert stage.selection.view == "runs"
+    assert len(stage.scene.runs) == 2
+    stage.select(Selection(view="runs", run_row=1))
+    stage.opened()
+    stage.look()
+    assert stage.selection.view == "overview"
+    assert stage.scene.view.path == stage.scene.runs[1].path
+
+
+def test_another_run_forgets_what_was_chosen_in_the_last(stage_at, make_run, tmp_path):
+    make_run(tmp_path / "a.zarr", epochs=2)
+    make_run(tmp_path / "b.zarr", names=("x", "y"))
+    stage = stage_at(tmp_path)
+    rows = [row.path.name for row in stage.scene.runs]
+    stage.select(Selection(view="runs", run_row=rows.index("a.zarr")))
+    stage.opened()
+    stage.look()
+    stage.select(
+        Selection(view="runs", run_row=rows.index("b.zarr"), pair=(3, 4), epoch=1, cell=(4, 4))
+    )
+    stage.opened()
+    assert stage.scene.view is None
+    assert (stage.selection.pair, stage.selection.epoch) == (None, None)
+    stage.look()
+    assert stage.scene.view.description.class_names == ("x", "y")
+
+
+def test_a_folder_that_is_not_there_yet_is_waited_for(stage_at, make_run, tmp_path):
+    stage = stage_at(tmp_path / "runs")
+    assert not stage.has_run
+    make_run(tmp_path / "runs" / "a.zarr")
+    stage.look()
+    stage.look()
+    assert stage.scene.epoch == 8
+
+
+def test_a_run_that_is_not_there_yet_is_waited_for(stage_at, make_run, tmp_path):
+    stage = stage_at(tmp_path / "a.zarr")
+    assert stage.has_run
+    assert "a.zarr" in stage.scene.trouble
+    make_run(tmp_path / "a.zarr")
+    stage.look()
+    assert stage.scene.epoch == 8
+    assert stage.scene.trouble == ""
+
+
+def test_a_late_word_of_another_run_is_not_taken(stage_at, make_run, make_view, tmp_path):
+    stage = stage_at(make_run(tmp_path / "a.zarr"))
+    stage.take(RunAdvanced(tmp_path / "b.zarr", make_view(epochs=3)))
+    assert stage.scene.epoch == 8
+
+
+def test_trouble_and_runs_are_taken_whatever_is_open(stage_at, make_run, tmp_path):
+    stage = stage_at(make_run(tmp_path / "a.zarr"))
+    stage.take(TroubleChanged("the disk is gone"))
+    stage.take(RunsListed(()))
+    assert stage.scene.trouble == "the disk is gone"
+    assert stage.scene.runs == ()
+
+
+def test_every_view_is_painted_explained_and_exported(
+    stage_at, make_run, make_scan, tmp_path, monkeypatch, check_lines
+):
+    run = make_run(tmp_path / "a.zarr")
+    scan_id = make_scan(run)
+    stage = stage_at(run)
+    monkeypatch.chdir(tmp_path)
+    for view in ("runs", "overview", "dance", "notes", "cctm", "landscape"):
+        stage.select(Selection(view=view))
+        check_lines(stage.paint((80, 20)), (80, 20), Look())
+        check_lines(stage.paint_status((80, 2)), (80, 2), Look())
+        assert len(stage.how_to_read()) > 40
+        if view != "runs":
+            assert stage.export().is_file()
+    written = {path.name for path in tmp_path.iterdir()}
+    assert f"a-{scan_id}.npz" in written
+    assert "a-recall-epoch8.csv" in written
+
+
+def test_what_needs_a_run_says_so(stage_at, tmp_path):
+    stage = stage_at(tmp_path)
+    for deed in (stage.scan_form, stage.class_picker, stage.export):
+        with pytest.raises(LossvizError, match="open a run first"):
+            deed()
+
+
+def test_cancelling_marks_the_scan_in_focus(
+    stage_at, make_run, make_scan, tmp_path, monkeypatch
+):
+    run = make_run(tmp_path / "a.zarr")
+    with pytest.raises(LossvizError, match="no scan to cancel"):
+        stage_at(run).cancel_scan()
+    done = make_scan(run)
+    queued = make_scan(run, state=ScanState.QUEUED)
+    started = []
+    monkeypatch.setattr(stage_module, "ensure_worker", started.append)
+    stage = stage_at(run)
+    assert "asked the scan to stop" in stage.cancel_scan()
+    assert (scan_folder(run, queued) / "cancel").exists()
+    assert started == []
+    stage.select(Selection(view="landscape", scan_id=done))
+    with pytest.raises(LossvizError, match="the scan is done already"):
+        stage.cancel_scan()
+    assert not (scan_folder(run, done) / "cancel").exists()
+
+
+@pytest.mark.parametrize(
+    ("color", "system", "depth"),
+    [
+        ("auto", "truecolor", "truecolor"),
+        ("auto", "256", "256"),
+        ("auto", "standard", "16"),
+        ("auto", None, "none"),
+        ("256", "truecolor", "256"),
+        ("none", "truecolor", "none"),
+    ],
+)
+def test_colours_are_those_asked_for_or_the_terminals(monkeypatch, color, system, depth):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    console = Console(color_system=system, force_terminal=True)
+    assert look_for(color, "braille", dark=True, console=console).color == depth
+
+
+def test_no_color_wins(monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    console = Console(color_system="truecolor", force_terminal=True)
+    assert look_for("truecolor", "braille", dark=False, console=console) == Look(
+        charset="braille", color="none", dark=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("encoding", "term", "charset"),
+    [("UTF-8", "xterm", "braille"), ("UTF-8", "linux", "blocks"), ("ascii", "xterm", "ascii")],
+)
+def test_glyphs_are_those_the_locale_has(monkeypatch, encoding, term, charset):
+    monkeypatch.setattr(stage_module.locale, "getpreferredencoding", lambda **_: encoding)
+    monkeypatch.setenv("TERM", term)
+    assert look_for("256", "auto", dark=True, console=Console()).charset == charset

@@ -1,0 +1,399 @@
+"""Following a run: which messages follow from what happens on the disk."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lossviz_analysis.store.scans import cancel, scan_folder
+from lossviz_analysis.store.schema import Phase, RunState, ScanState
+from lossviz_analysis.store.writer import RunWriter
+from lossviz_tui import tail as tail_module
+from lossviz_tui.messages import (
+    Replaceable,
+    RunAdvanced,
+    RunsListed,
+    RunStirred,
+    ScanFilled,
+    ScansListed,
+    TroubleChanged,
+)
+from lossviz_tui.tail import Tail
+
+
+@dataclass
+class Clock:
+    """Time that passes only when told to."""
+
+    now: float = 1_000.0
+    wall: float = 1_750_000_200.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.wall
+
+    def passes(self, seconds: float) -> None:
+        self.now += seconds
+        self.wall += seconds
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    found = Clock()
+    monkeypatch.setattr(tail_module, "time", found)
+    return found
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """A torn head is believed at once."""
+    monkeypatch.setattr("lossviz_analysis.store.head._PAUSE_SECONDS", 0.0)
+
+
+class Listener:
+    """A tail and what it has told since it was last asked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.heard: list[Replaceable] = []
+        self.tail = Tail(folder, self.heard.append)
+
+    def step(self) -> list[Replaceable]:
+        """What one look tells, without the list of runs."""
+        self.heard.clear()
+        self.tail.step()
+        return [message for message in self.heard if not isinstance(message, RunsListed)]
+
+    def runs(self) -> RunsListed:
+        """The list of runs, which was just told."""
+        return next(message for message in self.heard if isinstance(message, RunsListed))
+
+
+@pytest.fixture
+def listener(tmp_path):
+    return Listener(tmp_path)
+
+
+def kinds(messages) -> list[type]:
+    return [type(message) for message in messages]
+
+
+def test_a_quiet_run_is_told_once(listener, make_run, tmp_path):
+    path = make_run(tmp_path / "a.zarr")
+    listener.tail.focus(path, None)
+    first = listener.step()
+    assert kinds(first) == [RunAdvanced, RunStirred, ScansListed]
+    advanced, stirred, scans = first
+    assert advanced.run == path
+    assert advanced.view.epochs.tolist() == list(range(1, 9))
+    assert (stirred.standing.word, stirred.standing.message) == ("finished", "")
+    assert scans.scans == ()
+    assert listener.step() == []
+
+
+def test_growth_is_told_as_growth_and_nothing_else(listener, make_run, live_writer, tmp_path):
+    path = make_run(tmp_path / "a.zarr", epochs=2)
+    writer = live_writer(path)
+    listener.tail.focus(path, None)
+    before = listener.step()
+    writer.commit_record(np.ones((2, 5, 5), np.int32), {"epoch": 3.0})
+    grown = listener.step()
+    assert kinds(grown)[0] is RunAdvanced
+    assert grown[0].view.epochs.tolist() == [1, 2, 3]
+    assert before[0].view.epochs.tolist() == [1, 2]
+    assert ScansListed not in kinds(grown)
+
+
+def test_a_run_that_appears_later_is_found(listener, make_run, tmp_path):
+    path = tmp_path / "later.zarr"
+    listener.tail.focus(path, None)
+    told = listener.step()
+    assert kinds(told) == [TroubleChanged]
+    assert "later.zarr" in told[0].sentence
+    assert listener.step() == []
+    make_run(path, epochs=2)
+    told = listener.step()
+    assert kinds(told) == [RunAdvanced, RunStirred, ScansListed, TroubleChanged]
+    assert told[-1].sentence == ""
+
+
+def test_another_run_at_the_same_path_is_read_from_its_start(listener, make_run, tmp_path):
+    path = make_run(tmp_path / "a.zarr", epochs=3)
+    listener.tail.focus(path, None)
+    listener.step()
+    shutil.rmtree(path)
+    make_run(path, names=("yes", "no"), epochs=3)
+    told = listener.step()
+    assert kinds(told) == [RunAdvanced, RunStirred, ScansListed]
+    assert told[0].view.description.class_names == ("yes", "no")
+    assert told[0].view.counts.shape == (3, 2, 2, 2)
+
+
+def test_scans_of_the_run_before_are_forgotten(listener, make_run, make_scan, tmp_path):
+    path = make_run(tmp_path / "a.zarr")
+    make_scan(path)
+    listener.tail.focus(path, None)
+    listener.step()
+    shutil.rmtree(path)
+    make_run(path)
+    lists = [m for m in listener.step() if isinstance(m, ScansListed)]
+    assert [m.scans for m in lists] == [()]
+
+
+def test_a_run_that_vanishes_is_trouble_until_it_is_back(listener, make_run, tmp_path):
+    path = make_run(tmp_path / "a.zarr")
+    listener.tail.focus(path, None)
+    listener.step()
+    path.rename(tmp_path / "elsewhere")
+    told = listener.step()
+    assert kinds(told) == [TroubleChanged]
+    assert "cannot be read" in told[0].sentence
+    assert listener.step() == []
+    (tmp_path / "elsewhere").rename(path)
+    told = listener.step()
+    assert kinds(told) == [TroubleChanged]
+    assert told[0].sentence == ""
+
+
+def test_a_torn_head_is_trouble_and_heals(listener, make_run, tmp_path):
+    path = make_run(tmp_path / "a.zarr")
+    listener.tail.focus(path, None)
+    listener.step()
+    head = path / "records" / "head" / "c.0"
+    whole = head.read_bytes()
+    head.write_bytes(whole[:70])
+    told = listener.step()
+    assert kinds(told) == [TroubleChanged]
+    assert "checksum" in told[0].sentence
+    head.write_bytes(whole)
+    assert [m.sentence for m in listener.step()] == [""]
+
+
+def test_a_damaged_record_is_trouble_and_the_old_view_stays(listener, make_run, tmp_path):
+    path = make_run(tmp_path / "a.zarr", epochs=2)
+    listener.tail.focus(path, None)
+    listener.step()
+    with RunWriter(path) as writer:
+        writer.commit_record(np.ones((2, 5, 5), np.int32), {"epoch": 3.0})
+    chunk = path / "records" / "confusion" / "c.2.0.0.0"
+    chunk.write_bytes(b"\0" * len(chunk.read_bytes()))
+    assert kinds(listener.step()) == [TroubleChanged]
+
+
+def test_the_run_in_focus_can_be_left_though_it_is_gone(listener, make_run, tmp_path):
+    gone, other = make_run(tmp_path / "a.zarr"), make_run(tmp_path / "b.zarr", epochs=2)
+    listener.tail.focus(gone, None)
+    listener.step()
+    shutil.rmtree(gone)
+    listener.step()
+    listener.tail.focus(other, None)
+    told = listener.step()
+    assert kinds(told) == [RunAdvanced, RunStirred, ScansListed, TroubleChanged]
+    assert told[0].run == other
+
+
+def test_a_run_left_and_opened_again_between_two_looks_is_told_anew(
+    listener, make_run, tmp_path
+):
+    one, other = make_run(tmp_path / "a.zarr"), make_run(tmp_path / "b.zarr")
+    listener.tail.focus(one, None)
+    listener.step()
+    listener.tail.focus(other, None)
+    listener.tail.focus(one, None)
+    told = listener.step()
+    assert kinds(told) == [RunAdvanced, RunStirred, ScansListed]
+    assert told[0].run == one
+
+
+def test_a_scan_is_queued_begins_fills_and_ends(
+    listener, make_run, ask_scan, begin, fill_scan, tmp_path
+):
+    path = make_run(tmp_path / "a.zarr")
+    listener.tail.focus(path, None)
+    listener.step()
+    request = ask_scan(points=5)
+    writer = begin(path, request)
+    told = listener.step()
+    assert kinds(told) == [ScansListed, ScanFilled]
+    assert [row.word for row in told[0].scans] == ["queued"]
+    names = ("plane", "car", "cat", "dog", "ship")
+    fill_scan(writer, request, names, 0.5)
+    writer.flush(force=True)
+    told = listener.step()
+    assert kinds(told) == [ScansListed, ScanFilled]
+    row = told[0].scans[0]
+    assert (row.word, row.done, row.total) == ("running", 26, 50)
+    assert told[1].picture.result.share_known == 13 / 25
+    assert listener.step() == []
+    fill_scan(writer, request, names, 1.0)
+    writer.finish(ScanState.DONE)
+    told = listener.step()
+    assert told[0].scans[0].word == "done"
+    assert told[1].picture.result.share_known == 1.0
+    assert told[1].picture.request == request
+
+
+def test_another_scan_in_focus_is_another_picture(listener, make_run, make_scan, tmp_path):
+    path = make_run(tmp_path / "a.zarr")
+    first, second = make_scan(path), make_scan(path)
+    listener.tail.focus(path, None)
+    assert listener.step()[-1].picture.scan_id == second
+    listener.tail.focus(path, first)
+    told = listener.step()
+    assert kinds(told) == [ScanFilled]
+    assert told[0].picture.scan_id == first
+
+
+def test_a_cancelled_request_that_never_began(listener, make_run, make_scan, tmp_path):
+    path = make_run(tmp_path / "a.zarr")
+    scan_id = make_scan(path, state=ScanState.QUEUED)
+    listener.tail.focus(path, None)
+    listener.step()
+    cancel(scan_folder(path, scan_id))
+    told = listener.step()
+    assert [row.word for row in told[0].scans] == ["cancelled"]
+
+
+def test_a_damaged_scan_is_listed_once_and_hides_no_run(
+    listener, make_run, make_scan, tmp_path
+):
+    path = make_run(tmp_path / "a.zarr")
+    scan_id = make_scan(path)
+    (scan_folder(path, scan_id) / "head" / "c.0").write_bytes(b"short")
+    listener.tail.focus(path, None)
+    told = listener.step()
+    assert kinds(told) == [RunAdvanced, RunStirred, ScansListed, ScanFilled]
+    assert told[2].scans[0].word == "damaged"
+    assert told[3].picture is None
+    assert listener.step() == []
+
+
+def test_a_result_that_does_not_fit_its_request_is_no_picture(
+    listener, make_run, make_scan, ask_scan, tmp_path
+):
+    path = make_run(tmp_path / "a.zarr")
+    plane = make_scan(path, ask_scan(2, points=5))
+    line = make_scan(path, ask_scan(1, points=5))
+    (scan_folder(path, line) / "result").rename(tmp_path / "b")
+    (scan_folder(path, plane) / "result").rename(tmp_path / "a")
+    (tmp_path / "a").rename(scan_folder(path, line) / "result")
+    listener.tail.focus(path, line)
+    told = listener.step()
+    assert kinds(told) == [RunAdvanced, RunStirred, ScansListed, ScanFilled]
+    assert told[3].picture is None
+
+
+def beat(writer: RunWriter, number: int) -> None:
+    writer._last_pulse = -np.inf
+    writer.pulse(epoch=9, step=number, steps_per_epoch=100, phase=Phase.TRAINING)
+
+
+@pytest.fixture
+def live(listener, make_run, live_writer, tmp_path):
+    """A run that is written, seen once."""
+    path = make_run(tmp_path / "a.zarr", state=RunState.STOPPED)
+    writer = live_writer(path)
+    listener.tail.focus(path, None)
+    return writer
+
+
+def word(listener: Listener) -> str | None:
+    """The standing told by one look, if one was."""
+    words = [m.standing.word for m in listener.step() if isinstance(m, RunStirred)]
+    return words[-1] if words else None
+
+
+def test_a_beating_run_is_live_for_three_median_epochs(listener, live, clock):
+    clock.wall = 1_750_000_080.0  # the moment of its last record
+    beat(live, 1)
+    assert word(listener) == "live"
+    for step in range(2, 32):
+        clock.passes(1.0)
+        beat(live, step)
+        assert word(listener) == "live", step
+    clock.passes(1.0)
+    beat(live, 40)
+    assert word(listener) == "stalled"
+    live.commit_record(
+        np.ones((2, 5, 5), np.int32),
+        {"epoch": 9.0, "duration_s": 10.0, "wall_time": clock.wall},
+    )
+    assert word(listener) == "live"
+
+
+def test_a_run_without_a_sign_of_life_for_long_is_stalled(listener, live, clock):
+    clock.wall = 1_750_000_080.0
+    beat(live, 1)
+    assert word(listener) == "live"
+    clock.passes(29.0)
+    live.commit_record(np.ones((2, 5, 5), np.int32), {"epoch": 9.0, "duration_s": 500.0})
+    assert word(listener) == "live"
+    clock.passes(2.0)
+    assert word(listener) == "stalled"
+    beat(live, 2)
+    assert word(listener) == "live"
+
+
+def test_a_run_that_was_just_created_is_not_stalled(listener, make_run, live_writer, tmp_path):
+    path = make_run(tmp_path / "a.zarr", epochs=0)
+    live_writer(path)
+    listener.tail.focus(path, None)
+    assert word(listener) == "live"
+
+
+def test_epochs_of_unknown_length_do_not_stall_a_run(
+    listener, make_run, live_writer, tmp_path, clock
+):
+    path = make_run(tmp_path / "a.zarr", epochs=0)
+    writer = live_writer(path)
+    writer.commit_record(np.ones((2, 5, 5), np.int32), {"epoch": 1.0, "wall_time": clock.wall})
+    listener.tail.focus(path, None)
+    assert word(listener) == "live"
+
+
+@pytest.mark.usefixtures("live")
+def test_the_age_of_the_data_counts_from_the_writers_clock(listener, clock):
+    told = listener.step()
+    standing = next(m.standing for m in told if isinstance(m, RunStirred))
+    assert clock.now - standing.data_seen == 1_750_000_200 - 1_750_000_080
+
+
+def test_a_crash_is_told(listener, live):
+    beat(live, 1)
+    listener.step()
+    live.close()
+    assert word(listener) == "crashed"
+
+
+def test_the_list_of_runs_is_told_when_it_changes(listener, make_run, tmp_path, clock):
+    listener.step()
+    assert listener.heard == []
+    make_run(tmp_path / "a.zarr", epochs=3)
+    clock.passes(3.0)
+    listener.step()
+    (row,) = listener.runs().runs
+    assert (row.word, row.epoch, row.epochs, row.model, row.dataset) == (
+        "finished",
+        3,
+        12,
+        "resnet20",
+        "pets",
+    )
+    assert row.best_test_accuracy == row.trend.max()
+    clock.passes(3.0)
+    assert listener.step() == []
+    assert listener.heard == []
+    (tmp_path / "broken.zarr" / "records" / "head").mkdir(parents=True)
+    (tmp_path / "broken.zarr" / "records" / "head" / "c.0").write_bytes(b"")
+    clock.passes(3.0)
+    listener.step()
+    assert {r.word for r in listener.runs().runs} == {"finished", "damaged"}
+
+
+def test_a_newer_message_replaces_a_waiting_one_of_its_kind():
+    one, two = TroubleChanged("a"), TroubleChanged("")
+    assert two.can_replace(one)
+    assert not two.can_replace(RunsListed(()))
