@@ -1,6 +1,7 @@
 """Everything a change has to pass: format, lint, types, import contracts, tests.
 
-`uv run python -m tests` runs all of it and stops at the first failure; words after it go to pytest.
+`uv run python -m tests` runs all of it and stops at the first failure; words after it go to
+pytest.
 """
 
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 CHECKS = {
     "format": ["ruff", "format", "--check", "--quiet", "."],
     "lint": ["ruff", "check", "--quiet", "."],
-    "types": ["pyright", "--warnings"],
+    "types": ["pyright", "--warnings", "--pythonpath", sys.executable],
     "contracts": ["lint-imports"],
     "tests": ["pytest", "-q"],
 }
@@ -20,11 +21,11 @@ CHECKS = {
 def main() -> int:
     root = Path(__file__).resolve().parent.parent
     scripts = Path(sys.executable).parent
-    for name, (program, *arguments) in CHECKS.items():
-        if name == "tests":
-            arguments += sys.argv[1:]
-        print(f"== {name}: {program} {' '.join(arguments)}", flush=True)
+    for name, words in CHECKS.items():
+        command = [*words, *(sys.argv[1:] if name == "tests" else ())]
+        print(f"== {name}: {' '.join(command)}", flush=True)
         started = time.monotonic()
+        program, *arguments = command
         finished = subprocess.run([str(scripts / program), *arguments], cwd=root, check=False)
         print(f"== {name}: {time.monotonic() - started:.0f} s", flush=True)
         if finished.returncode != 0:

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import zarr
 
 from lossviz_analysis.store.lock import is_held, read_holder
 from lossviz_tui import launch
+from lossviz_tui.__main__ import run
+from lossviz_tui.cli import train
 
 Wait = Callable[..., Any]
 Program = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -74,6 +77,50 @@ def program(start_program: Start) -> Program:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     return call
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended, and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Outcome]]:
+    """Runs `lossviz-tui` in this process, which is quicker by the time of a start.
+
+    The processes it starts are as real as ever.
+    """
+    for name, value in (ONE_THREAD | {"COLUMNS": "120"}).items():
+        monkeypatch.setenv(name, value)
+    daemons: list[subprocess.Popen[bytes]] = []
+
+    def start_and_keep(spec: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+        # A command that ends forgets the daemon it left; here nothing ends.
+        daemons.append(launch.start_training(spec))
+        return daemons[-1]
+
+    monkeypatch.setattr(train, "start_training", start_and_keep)
+
+    def call(*words: object) -> Outcome:
+        capsys.readouterr()
+        code = run([str(word) for word in words])
+        printed = capsys.readouterr()
+        for daemon in daemons:
+            daemon.poll()
+        return Outcome(code, printed.out, printed.err)
+
+    yield call
+    for daemon in daemons:
+        daemon.kill()
+        daemon.wait()
+        if daemon.stdout is not None:
+            daemon.stdout.close()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,8 @@
 Read with plain Zarr and the page in schema.py, counted with plain PyTorch.
 """
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -26,7 +28,7 @@ def counted(model, images, labels):
 @pytest.mark.parametrize("which", ["digits_run", "batch_norm_run"])
 def test_counts_of_every_epoch_follow_from_its_checkpoint(request, which, images_of, model_of):
     run = request.getfixturevalue(which)
-    root = zarr.open_group(run, mode="r")
+    root: Any = zarr.open_group(run, mode="r")
     head = root["records/head"][:]
     stored = root["records/confusion"][: head[NUM_RECORDS]]
     columns = {name: k for k, name in enumerate(root.attrs["scalar_columns"])}
@@ -37,7 +39,7 @@ def test_counts_of_every_epoch_follow_from_its_checkpoint(request, which, images
         root[f"checkpoints/c{number:08d}"].attrs["epoch"]: number
         for number in range(1, head[LATEST_CHECKPOINT] + 1)
     }
-    found = {}
+    found: dict[tuple[int, str], np.ndarray] = {}
     for epoch in epochs:
         model = model_of(run, number_of_epoch[epoch])
         for k, split in enumerate(("train", "test")):
@@ -53,7 +55,7 @@ def test_counts_of_every_epoch_follow_from_its_checkpoint(request, which, images
 
 
 def test_the_initial_weights_are_the_first_checkpoint_and_no_record(digits_run, model_of):
-    root = zarr.open_group(digits_run, mode="r")
+    root: Any = zarr.open_group(digits_run, mode="r")
     attributes = root["checkpoints/c00000001"].attrs
     assert (attributes["epoch"], attributes["record"]) == (0, -1)
     first, last = (model_of(digits_run, n).hidden.weight for n in (1, 4))

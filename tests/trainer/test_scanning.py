@@ -20,7 +20,8 @@ from lossviz_analysis.store.lock import WriterLock, is_held
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import DirectionSpec, Normalisation, ScanRequest
 from lossviz_analysis.store.results import read_result
-from lossviz_analysis.store.scans import ScanReader, ScanWriter, cancel, submit
+from lossviz_analysis.store.scan_writer import ScanWriter
+from lossviz_analysis.store.scans import ScanReader, cancel, submit
 from lossviz_analysis.store.schema import ScanState
 from lossviz_analysis.store.writer import RunWriter, create_run
 from lossviz_trainer.datasets.npz import load_npz

@@ -19,7 +19,9 @@ from lossviz_analysis.store.checkpoints import Checkpoint
 from lossviz_analysis.store.description import RunDescription
 from lossviz_analysis.store.head import RunHead
 from lossviz_analysis.store.requests import DirectionSpec, ScanRequest
-from lossviz_analysis.store.scans import ScanGeometry, ScanWriter, scan_folder, submit
+from lossviz_analysis.store.scan_geometry import ScanGeometry
+from lossviz_analysis.store.scan_writer import ScanWriter
+from lossviz_analysis.store.scans import scan_folder, submit
 from lossviz_analysis.store.schema import FIXED_COLUMNS, RunState, ScanState, cell_layout
 from lossviz_analysis.store.writer import RunWriter, create_run
 from lossviz_tui.history import RunView

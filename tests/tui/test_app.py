@@ -12,7 +12,8 @@ from rich.console import Console
 from textual.pilot import Pilot
 
 from lossviz_analysis.store.requests import ScanRequest
-from lossviz_analysis.store.scans import ScanReader, ScanWriter, find_scans, scan_folder, submit
+from lossviz_analysis.store.scan_writer import ScanWriter
+from lossviz_analysis.store.scans import ScanReader, find_scans, scan_folder, submit
 from lossviz_analysis.store.schema import ScanState
 from lossviz_tui.app import LossvizApp, Painted
 from lossviz_tui.keys import KEYS
@@ -96,6 +97,12 @@ def app_of(pilot: Pilot[None]) -> LossvizApp:
 async def shows(pilot: Pilot[None], *words: str) -> None:
     """Wait until all these words are on the screen."""
     await until(pilot, lambda: all(word in screen_text(app_of(pilot)) for word in words))
+
+
+async def tells(pilot: Pilot[None], sentence: str) -> None:
+    """Wait until the app has told a sentence."""
+    app = app_of(pilot)
+    await until(pilot, lambda: any(sentence in note.message for note in app._notifications))
 
 
 async def shows_no(pilot: Pilot[None], word: str) -> None:
@@ -264,10 +271,10 @@ async def test_the_form_starts_with_the_pair_that_interferes_most(app_for, run, 
         lines = {
             line.split("│")[1].strip() for line in screen_text(app).splitlines() if "│" in line
         }
-        assert "first class      cat" in lines
-        assert "second class     dog" in lines
-        assert "span +/-         0.1" in lines
-        assert "points a side    19" in lines
+        assert any("first class cat" in line for line in lines)
+        assert any("second class dog" in line for line in lines)
+        assert any("span +/- 0.1" in line for line in lines)
+        assert any("points a side 19" in line for line in lines)
         await pilot.press("enter")
         await shows(pilot, "[6 Landscape]", ">ego cat/dog e8 19x19", "waiting for the worker")
     (request,) = asked
@@ -310,7 +317,6 @@ async def test_a_refused_form_stays_and_says_why(app_for, run, asked):
 
 
 async def test_every_kind_of_scan_can_be_asked_for(app_for, run, asked):
-    app = app_for(run)
     for steps, kind in enumerate(("ego", "gaussian", "gradient", "toward")):
         async with app_for(run).run_test(size=SIZE) as pilot:
             await shows(pilot, "epoch 8/12")
@@ -320,7 +326,6 @@ async def test_every_kind_of_scan_can_be_asked_for(app_for, run, asked):
             await until(pilot, lambda steps=steps: len(asked) > steps)
     assert [request.kind for request in asked] == ["ego", "gaussian", "gradient", "toward"]
     assert asked[3].directions[0].toward_checkpoint == 1
-    del app
 
 
 async def test_the_held_epoch_is_where_the_scan_begins(app_for, run, asked):
@@ -383,7 +388,8 @@ async def test_x_asks_and_y_cancels(app_for, run, make_scan, asked):
         assert not mark.exists()
         await pilot.press("x", "y")
         await until(pilot, mark.exists)
-        await shows(pilot, "■ cancelled", "asked the scan to stop")
+        await tells(pilot, "asked the scan to stop")
+        await shows(pilot, "■ cancelled")
     assert asked == []
     assert ScanReader(run, scan_id).state_word(ScanReader(run, scan_id).head()) == "cancelled"
 
@@ -460,7 +466,7 @@ async def test_what_cannot_be_done_is_said(app_for, run, make_scan):
     async with app_for(run).run_test(size=SIZE) as pilot:
         await shows(pilot, "epoch 8/12")
         await pilot.press("6", "x", "y")
-        await shows(pilot, "the scan is done already")
+        await tells(pilot, "the scan is done already")
 
 
 async def test_export_writes_a_file_and_says_where(app_for, run, tmp_path, monkeypatch):
@@ -468,7 +474,7 @@ async def test_export_writes_a_file_and_says_where(app_for, run, tmp_path, monke
     async with app_for(run).run_test(size=SIZE) as pilot:
         await shows(pilot, "epoch 8/12")
         await pilot.press("3", "e")
-        await shows(pilot, "wrote")
+        await tells(pilot, "wrote")
     assert (tmp_path / "pets-recall-epoch8.csv").is_file()
 
 
@@ -575,3 +581,22 @@ async def test_an_overtaken_answer_to_a_key_stays_urgent(app_for, run):
         app._repaint()
         app._repaint()
         await shows(pilot, "CCTM, test")
+
+
+async def test_zz(app_for, run):
+    app = app_for(run)
+    async with app.run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        for key in ("3", "6"):
+            await pilot.press(key, "question_mark")
+            await shows(pilot, "every command")
+            print(screen_text(app))
+            await pilot.press("escape")
+        await pilot.press("s")
+        await shows(pilot, "points a side")
+        print(screen_text(app))
+        await pilot.press("escape")
+        await pilot.press("3", "c")
+        await shows(pilot, "first two")
+        print(screen_text(app))
+        assert 0

@@ -16,7 +16,9 @@ from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.checkpoints import Checkpoint
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import DirectionSpec, ScanRequest
-from lossviz_analysis.store.scans import ScanGeometry, ScanReader, ScanWriter
+from lossviz_analysis.store.scan_geometry import ScanGeometry
+from lossviz_analysis.store.scan_writer import ScanWriter
+from lossviz_analysis.store.scans import ScanReader
 from lossviz_analysis.store.schema import CellLayout, ScanState, cell_layout
 from lossviz_analysis.weightspace.directions import (
     cosine,

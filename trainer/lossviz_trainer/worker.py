@@ -13,7 +13,8 @@ from pathlib import Path
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.lock import LockHeldError, WriterLock
-from lossviz_analysis.store.scans import ScanReader, ScanWriter, find_scans, unfinished
+from lossviz_analysis.store.scan_writer import ScanWriter
+from lossviz_analysis.store.scans import ScanReader, find_scans, unfinished
 from lossviz_analysis.store.schema import ScanState
 from lossviz_trainer.daemon import StopFlag
 from lossviz_trainer.scanning import Workbench, compute

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from lossviz_analysis.store.fields import StoreError
-from lossviz_analysis.store.scans import ScanGeometry, ScanReader
+from lossviz_analysis.store.scan_geometry import ScanGeometry
+from lossviz_analysis.store.scans import ScanReader
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -35,7 +35,7 @@ here can be read with plain Zarr and this page.
     message.txt    one sentence when it failed
     head           <i8 (16,); see ScanSlot; replaced last
     result/        written by the worker under another name and renamed into place
-      zarr.json    attributes: see scans.ScanGeometry
+      zarr.json    attributes: see scan_geometry.ScanGeometry
       t1, t2       <f8 (n,); coordinates along the first and the second direction
       directions   <f4 or <f8 (D, N); the directions, N as in the checkpoint
       cells        <f8 (P, S, F), chunk (tile, S, F), fill NaN; see CellLayout; P runs over t1

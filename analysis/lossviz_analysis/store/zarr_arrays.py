@@ -17,14 +17,22 @@ Stored: TypeAlias = zarr.Array[Any]
 _KNOWN_CODECS = frozenset({"bytes", "blosc", "zstd", "crc32c"})
 
 
-def writable_group(root: Path) -> zarr.Group:
-    """An existing group, opened for durable writing.
+def writable_group(root: Path, *, durable: bool = True) -> zarr.Group:
+    """An existing group, opened for writing.
 
     Chunks equal to the fill value must be written like any other, or a reader could not tell
     them from missing ones; Zarr keeps that choice in its configuration, not in the array.
+
+    Args:
+        root: Folder of the group.
+        durable: Whether every chunk is fsynced; off where the writer does it now and then.
+
+    Returns:
+        The group.
     """
     zarr.config.set({"array.write_empty_chunks": True})
-    return zarr.open_group(DurableStore(root), mode="r+", use_consolidated=False)
+    store = DurableStore(root) if durable else LocalStore(root)
+    return zarr.open_group(store, mode="r+", use_consolidated=False)
 
 
 def new_group(root: Path, attributes: dict[str, Any], *, durable: bool) -> zarr.Group:

@@ -9,7 +9,9 @@ import pytest
 import zarr
 
 from lossviz_analysis.store.checkpoints import Checkpoint
-from lossviz_analysis.store.scans import ScanGeometry, ScanWriter, scan_folder, submit
+from lossviz_analysis.store.scan_geometry import ScanGeometry
+from lossviz_analysis.store.scan_writer import ScanWriter
+from lossviz_analysis.store.scans import scan_folder, submit
 from lossviz_analysis.store.schema import RunState, ScanState
 from lossviz_analysis.store.writer import RunWriter
 

@@ -13,10 +13,10 @@ from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.lock import LockHeldError, is_held
 from lossviz_analysis.store.pins import pinned_checkpoints
 from lossviz_analysis.store.requests import DirectionSpec
+from lossviz_analysis.store.scan_geometry import ScanGeometry
+from lossviz_analysis.store.scan_writer import ScanWriter
 from lossviz_analysis.store.scans import (
-    ScanGeometry,
     ScanReader,
-    ScanWriter,
     cancel,
     find_scans,
     scan_folder,
@@ -29,7 +29,8 @@ WORKER = """
 import sys
 from pathlib import Path
 import numpy as np
-from lossviz_analysis.store.scans import ScanGeometry, ScanWriter
+from lossviz_analysis.store.scan_geometry import ScanGeometry
+from lossviz_analysis.store.scan_writer import ScanWriter
 writer = ScanWriter(Path(sys.argv[1]))
 writer.claim()
 geometry = ScanGeometry(
@@ -338,11 +339,11 @@ def test_a_failed_flush_is_made_up_for(start, monkeypatch):
     sums = sums_of(geometry_of())
     writer.add(2, 0, sums[2, 0])
 
-    def no_space(*_, **__):
+    async def no_space(*_, **__):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("lossviz_analysis.store.durable.put", no_space)
+        patch.setattr("zarr.storage.LocalStore.set", no_space)
         with pytest.raises(OSError, match="No space"):
             writer.flush(force=True)
     assert np.isnan(scan.cells()).all()
@@ -582,3 +583,39 @@ def test_the_blocks_of_a_cell_cover_every_slot_once():
         ):
             taken[block] += 1
         assert (taken == 1).all()
+
+
+def test_a_tile_torn_by_a_power_cut_is_computed_again_and_the_others_are_kept(start):
+    writer, scan = start()
+    sums = sums_of(geometry_of())
+    for point in range(len(sums)):
+        writer.add(point, 0, sums[point, 0])
+    writer.pause()
+    tiles = sorted((scan.folder / "result" / "cells").glob("c.*"))
+    tiles[0].write_bytes(b"")
+    second = ScanWriter(scan.folder)
+    second.claim()
+    begun = scan.geometry()
+    assert begun is not None
+    second.resume(begun)
+    tile = -(-begun.num_points // len(tiles))
+    assert not second.chunks_done()[:tile].any()
+    assert (second.chunks_done()[tile:, 0] > 0).all()
+    second.release()
+
+
+def test_only_a_durable_flush_waits_for_the_disk(start, monkeypatch, clock):
+    writer, _ = start()
+    sums = sums_of(geometry_of())
+    synced = []
+    monkeypatch.setattr("os.fsync", synced.append)
+    clock[0] += 100.0
+    writer.flush(force=True)
+    synced.clear()
+    writer.add(2, 0, sums[2, 0])
+    clock[0] += 1.0
+    writer.flush()
+    assert synced == []
+    clock[0] += 10.0
+    writer.flush()
+    assert len(synced) == 4  # the tile, its folder, the head, its folder

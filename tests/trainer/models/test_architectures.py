@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from lossviz_trainer.models import MODEL_NAMES, build_model
-from lossviz_trainer.models.resnet import PaddedSubsample, ResidualBlock
 from torch import nn
 from torch.func import functional_call
+
+from lossviz_trainer.models import MODEL_NAMES, build_model
+from lossviz_trainer.models.resnet import PaddedSubsample, ResidualBlock
 
 PARAMETERS = {
     # By hand: 3072 * 128 + 128 and 128 * 10 + 10 (layer sizes: Xu, appendix A.1).

@@ -4,9 +4,10 @@ import math
 
 import pytest
 import torch
+from torch import nn
+
 from lossviz_trainer.models import build_model
 from lossviz_trainer.models.initialise import initialise_
-from torch import nn
 
 
 def standard_errors_off(weight: torch.Tensor, expected_std: float) -> float:

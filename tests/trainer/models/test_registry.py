@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from lossviz_analysis.errors import LossvizError
 from lossviz_trainer.models import MODEL_NAMES, build_model
 

@@ -3,7 +3,8 @@
 import pytest
 
 from lossviz_analysis.store.reader import RunReader
-from lossviz_analysis.store.scans import ScanReader, ScanWriter, scan_folder
+from lossviz_analysis.store.scan_writer import ScanWriter
+from lossviz_analysis.store.scans import ScanReader, scan_folder
 from lossviz_analysis.store.schema import ScanState
 from lossviz_tui.history import read_view
 from lossviz_tui.listing import scan_row

@@ -1,0 +1,84 @@
+"""What is known of a scan before its first point: shape, layout, provenance."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lossviz_analysis.store import fields
+from lossviz_analysis.store.schema import CellLayout
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanGeometry:
+    """What a worker knows of a scan before its first point; the attributes of `result`."""
+
+    class_names: tuple[str, ...]
+    splits: tuple[str, ...]
+    points: tuple[int, ...]
+    has_confusion: bool
+    chunks: dict[str, int]
+    """Chunks of the class-balanced order, by split."""
+    examples: dict[str, int]
+    """Examples evaluated at each point, by split."""
+    direction_norms: tuple[float, ...]
+    weight_norm: float
+    cosine: float | None = None
+    """Between the two directions."""
+    provenance: dict[str, Any] = field(default_factory=dict[str, Any])
+    """Digest of the checkpoint, versions, device, threads: what explains a number."""
+
+    @property
+    def layout(self) -> CellLayout:
+        """Where sums lie in a cell."""
+        return CellLayout(num_classes=len(self.class_names), has_confusion=self.has_confusion)
+
+    @property
+    def num_points(self) -> int:
+        """Points of the grid."""
+        return int(np.prod(self.points))
+
+    @property
+    def total_items(self) -> int:
+        """Items of the whole scan: points times chunks, over the splits."""
+        return self.num_points * sum(self.chunks[split] for split in self.splits)
+
+    @classmethod
+    def from_attributes(cls, found: dict[str, Any]) -> "ScanGeometry":
+        """Check the attributes of a result somebody else may have written.
+
+        Args:
+            found: The attributes.
+
+        Returns:
+            The geometry.
+
+        Raises:
+            StoreError: They are malformed.
+        """
+        splits = fields.texts(found, "splits", limit=2)
+        cosine: object = found.get("cosine")
+        per_split = {
+            name: {
+                split: fields.integer(fields.mapping(found, name), split, high=2**40)
+                for split in splits
+            }
+            for name in ("chunks", "examples")
+        }
+        return cls(
+            class_names=fields.texts(found, "class_names", limit=10_000),
+            splits=splits,
+            points=tuple(
+                fields.integer({"points": n}, "points", low=1, high=10_000)
+                for n in fields.sequence(found, "points", limit=2)
+            ),
+            has_confusion=found.get("has_confusion") is True,
+            direction_norms=tuple(
+                fields.number({"norm": n}, "norm")
+                for n in fields.sequence(found, "direction_norms", limit=2)
+            ),
+            weight_norm=fields.number(found, "weight_norm"),
+            cosine=None if cosine is None else fields.number(found, "cosine"),
+            provenance=fields.mapping(found, "provenance"),
+            **per_split,
+        )
