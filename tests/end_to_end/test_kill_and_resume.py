@@ -17,7 +17,7 @@ from lossviz_analysis.store.lock import is_held, read_holder
 from lossviz_analysis.store.reader import RunReader
 from lossviz_trainer.datasets.digits import load_digits
 
-EPOCHS = 60
+EPOCHS = 50
 KILLS = 10
 EXAMPLES = 200
 

@@ -16,18 +16,18 @@ from torch.utils.data import DataLoader, TensorDataset
 pytestmark = [pytest.mark.oracle, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module")
-def scanned(program, tmp_path_factory):
-    """Runs `lossviz-tui scan` and `export`, each as a process of its own; the arrays."""
+@pytest.fixture
+def scanned(cli, tmp_path):
+    """Runs `lossviz-tui scan`, whose worker is a process of its own, and `export`."""
 
     def go(run, *words):
         words = ("--precision", "float64", "--device", "cpu", *words)
-        scan = program("scan", run, *words)
-        assert scan.returncode == 0, scan.stderr
-        scan_id = scan.stdout.splitlines()[-1]
-        out = tmp_path_factory.mktemp("exported") / "scan.npz"
-        exported = program("export", run, "--scan", scan_id, "--out", out, "--directions")
-        assert exported.returncode == 0, exported.stderr
+        scan = cli("scan", run, *words)
+        assert scan.code == 0, scan.err
+        scan_id = scan.out.splitlines()[-1]
+        out = tmp_path / "scan.npz"
+        exported = cli("export", run, "--scan", scan_id, "--out", out, "--directions")
+        assert exported.code == 0, exported.err
         with np.load(out) as archive:
             return dict(archive)
 
@@ -121,7 +121,7 @@ def flat(direction):
 @pytest.mark.parametrize(
     ("which", "words"),
     [
-        ("digits_run", ("--points", 5)),
+        ("digits_run", ("--points", 5, "--split", "test")),
         ("batch_norm_run", ("--points", 3, "--span", 0.02)),
     ],
 )

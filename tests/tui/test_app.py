@@ -1,14 +1,13 @@
 """The app, driven by keys: what a press causes, and what is on the screen afterwards."""
 
-import io
 import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from rich.console import Console
 from textual.pilot import Pilot
 
 from lossviz_analysis.store.requests import ScanRequest
@@ -18,6 +17,7 @@ from lossviz_analysis.store.schema import ScanState
 from lossviz_tui.app import LossvizApp, Painted
 from lossviz_tui.keys import KEYS
 from lossviz_tui.options import AppOptions
+from lossviz_tui.paint.cells import blank_lines
 from lossviz_tui.screens.class_picker import ClassPicker
 from lossviz_tui.screens.confirm import ConfirmScreen
 from lossviz_tui.screens.help import HelpScreen
@@ -29,9 +29,9 @@ PATIENCE_SECONDS = 15.0
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """The tail looks fifty times a second, and the terminal is a good one."""
-    monkeypatch.setattr("lossviz_tui.app.POLL_SECONDS", 0.02)
-    monkeypatch.setattr("lossviz_tui.tail.LIST_SECONDS", 0.05)
+    """The tail looks ten times a second, and the terminal is a good one."""
+    monkeypatch.setattr("lossviz_tui.app.POLL_SECONDS", 0.1)
+    monkeypatch.setattr("lossviz_tui.tail.LIST_SECONDS", 0.2)
     monkeypatch.delenv("NO_COLOR", raising=False)
 
 
@@ -43,8 +43,8 @@ def run(make_run, tmp_path):
 @pytest.fixture
 def app_for():
     def build(path, **options) -> LossvizApp:
-        usual = {"color": "truecolor", "charset": "braille"}
-        return LossvizApp(path, AppOptions(**(usual | options)))
+        usual = AppOptions(color="truecolor", charset="braille")
+        return LossvizApp(path, replace(usual, **options))
 
     return build
 
@@ -65,20 +65,7 @@ def asked(monkeypatch) -> list[ScanRequest]:
 
 def screen_text(app: LossvizApp) -> str:
     """The whole screen as a person reads it."""
-    console = Console(
-        width=app.size.width,
-        height=app.size.height,
-        file=io.StringIO(),
-        force_terminal=True,
-        color_system="truecolor",
-        record=True,
-        legacy_windows=False,
-    )
-    update = app.screen._compositor.render_update(
-        full=True, screen_stack=app._background_screens
-    )
-    console.print(update)
-    return console.export_text(styles=False)
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
 
 
 async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
@@ -268,9 +255,7 @@ async def test_the_form_starts_with_the_pair_that_interferes_most(app_for, run, 
         await shows(pilot, "epoch 8/12")
         await pilot.press("s")
         await shows(pilot, "Scan the loss landscape", "> kind", "< ego >")
-        lines = {
-            line.split("│")[1].strip() for line in screen_text(app).splitlines() if "│" in line
-        }
+        lines = [" ".join(line.split()) for line in screen_text(app).splitlines()]
         assert any("first class cat" in line for line in lines)
         assert any("second class dog" in line for line in lines)
         assert any("span +/- 0.1" in line for line in lines)
@@ -439,7 +424,7 @@ async def test_help_is_one_page_of_the_keys_of_the_view(app_for, run):
         text = screen_text(app)
         for key in KEYS:
             if "dance" in key.views and not key.action.startswith("view("):
-                assert key.help[:34] in text, key
+                assert key.help in text, key
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(app.screen, HelpScreen))
 
@@ -559,44 +544,22 @@ async def test_an_older_painting_that_comes_late_is_not_shown(app_for, run):
         await shows(pilot, "epoch 8/12")
         await pilot.press("5")
         await shows(pilot, "CCTM, test")
-        assert app._stage is not None
-        status, view = (app.query_one(f"#{name}").content_size for name in ("status", "view"))
-        app._repaint(urgent=True)
-        await until(pilot, lambda: app._shown_number == app._paint_number)
-        late = [strip.apply_style(strip._segments[0].style) for strip in app._stage.paint(view)]
-        late[0] = late[0].crop(0, 0).adjust_cell_length(view.width)
-        app.on_painted(
-            Painted(app._shown_number - 1, app._stage.paint_status(status), late, True)
+        await until(pilot, lambda: app._shown_number == app._paint_number > 1)
+        status, view = (
+            blank_lines(app.query_one(f"#{name}").content_size) for name in ("status", "view")
         )
+        app.on_painted(Painted(app._shown_number - 1, status, view, urgent=True))
         assert "CCTM, test" in screen_text(app)
 
 
 async def test_an_overtaken_answer_to_a_key_stays_urgent(app_for, run):
+    """Without budget only what is urgent goes, and here nothing else would for minutes."""
     app = app_for(run)
     async with app.run_test(size=SIZE) as pilot:
         await shows(pilot, "epoch 8/12")
         await until(pilot, lambda: app._shown_number == app._paint_number)
         app._budget.spend(10_000_000)
-        await pilot.press("5")
-        app._repaint()
+        assert app._stage is not None
+        app._select(replace(app._stage.selection, view="cctm"))
         app._repaint()
         await shows(pilot, "CCTM, test")
-
-
-async def test_zz(app_for, run):
-    app = app_for(run)
-    async with app.run_test(size=SIZE) as pilot:
-        await shows(pilot, "epoch 8/12")
-        for key in ("3", "6"):
-            await pilot.press(key, "question_mark")
-            await shows(pilot, "every command")
-            print(screen_text(app))
-            await pilot.press("escape")
-        await pilot.press("s")
-        await shows(pilot, "points a side")
-        print(screen_text(app))
-        await pilot.press("escape")
-        await pilot.press("3", "c")
-        await shows(pilot, "first two")
-        print(screen_text(app))
-        assert 0

@@ -68,7 +68,9 @@ def test_a_line_says_its_type_once_it_is_whole(run, make_scan, ask_scan, picture
 
 def test_an_epoch_without_a_record_gives_no_agreement(run, make_scan, make_view):
     scan = ScanReader(run, make_scan(run))
-    assert np.isnan(picture_of(scan, make_view(epochs=1)).agreement)
+    found = picture_of(scan, make_view(epochs=1))
+    assert found is not None
+    assert np.isnan(found.agreement)
 
 
 def test_a_result_with_other_axes_than_its_request_is_refused(

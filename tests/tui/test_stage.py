@@ -84,7 +84,8 @@ def test_another_run_forgets_what_was_chosen_in_the_last(stage_at, make_run, tmp
     assert stage.scene.view is None
     assert (stage.selection.pair, stage.selection.epoch) == (None, None)
     stage.look()
-    assert stage.scene.view.description.class_names == ("x", "y")
+    found = stage.scene
+    assert found.view.description.class_names == ("x", "y")
 
 
 def test_a_folder_that_is_not_there_yet_is_waited_for(stage_at, make_run, tmp_path):

@@ -3,16 +3,17 @@
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from textual.message import Message
 
 from lossviz_analysis.store.scans import cancel, scan_folder
 from lossviz_analysis.store.schema import Phase, RunState, ScanState
 from lossviz_analysis.store.writer import RunWriter
 from lossviz_tui import tail as tail_module
 from lossviz_tui.messages import (
-    Replaceable,
     RunAdvanced,
     RunsListed,
     RunStirred,
@@ -58,10 +59,10 @@ class Listener:
     """A tail and what it has told since it was last asked."""
 
     def __init__(self, folder: Path) -> None:
-        self.heard: list[Replaceable] = []
+        self.heard: list[Message] = []
         self.tail = Tail(folder, self.heard.append)
 
-    def step(self) -> list[Replaceable]:
+    def step(self) -> list[Any]:
         """What one look tells, without the list of runs."""
         self.heard.clear()
         self.tail.step()
@@ -169,6 +170,18 @@ def test_a_torn_head_is_trouble_and_heals(listener, make_run, tmp_path):
     assert kinds(told) == [TroubleChanged]
     assert "checksum" in told[0].sentence
     head.write_bytes(whole)
+    assert [m.sentence for m in listener.step()] == [""]
+
+
+def test_what_nobody_thought_of_is_trouble_too_and_goes_away(
+    listener, make_run, tmp_path, monkeypatch
+):
+    listener.tail.focus(make_run(tmp_path / "a.zarr"), None)
+    listener.step()
+    with monkeypatch.context() as patch:
+        patch.setattr("lossviz_tui.tail.find_scans", lambda _: 1 / 0)
+        assert [m.sentence for m in listener.step()] == ["ZeroDivisionError: division by zero"]
+        assert listener.step() == []
     assert [m.sentence for m in listener.step()] == [""]
 
 

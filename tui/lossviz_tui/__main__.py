@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import typer
@@ -40,11 +41,8 @@ def run(arguments: list[str]) -> int:
     """Run a command line; its exit code."""
     if not arguments or (arguments[0] not in COMMANDS and arguments[0] not in ("--help", "-h")):
         arguments = ["watch", *arguments]
-    wanted = [arguments[0]] if arguments[0] in COMMANDS else list(COMMANDS)
-    program = _program(wanted)
     try:
-        code: object = program(args=arguments, prog_name="lossviz-tui", standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        return _watch(arguments[1:]) if _is_plain_watch(arguments) else _command(arguments)
     except LossvizError as error:
         print_error(str(error))
         return EXIT_REFUSED
@@ -65,6 +63,33 @@ def run(arguments: list[str]) -> int:
         name = "" if error.filename is None else f"{error.filename}: "
         print_error(f"{name}{error.strerror or error}")
         return EXIT_REFUSED
+
+
+def _is_plain_watch(arguments: list[str]) -> bool:
+    """Whether it is the app on a path or none, without options."""
+    return (
+        arguments[0] == "watch"
+        and len(arguments) <= 2
+        and not any(word.startswith("-") for word in arguments[1:])
+    )
+
+
+def _watch(paths: list[str]) -> int:
+    """The app as it is mostly started; Typer would read even this for a third of a second."""
+    module: Any = importlib.import_module(COMMANDS["watch"])
+    try:
+        module.watch(*map(Path, paths))
+    except typer.Exit as left:
+        return left.exit_code
+    return 0
+
+
+def _command(arguments: list[str]) -> int:
+    """Any command with its options, read by Typer."""
+    wanted = [arguments[0]] if arguments[0] in COMMANDS else list(COMMANDS)
+    program = _program(wanted)
+    code: object = program(args=arguments, prog_name="lossviz-tui", standalone_mode=False)
+    return code if isinstance(code, int) else 0
 
 
 def print_error(sentence: str) -> None:

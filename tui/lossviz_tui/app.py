@@ -27,7 +27,7 @@ from textual.widgets import Footer
 
 from lossviz_analysis.errors import LossvizError
 from lossviz_tui.keys import KEYS
-from lossviz_tui.messages import Painted, Replaceable, TroubleChanged
+from lossviz_tui.messages import Painted, Replaceable
 from lossviz_tui.options import AppOptions
 from lossviz_tui.screens.confirm import ConfirmScreen
 from lossviz_tui.screens.help import HelpScreen
@@ -112,10 +112,7 @@ class LossvizApp(App[None]):
         self.post_message(StageSet(stage))
         pause = POLL_SECONDS / (SLOW_FACTOR if self._options.slow else 1.0)
         while not self._leaving.wait(pause):
-            try:
-                stage.tail.step()
-            except Exception as error:  # noqa: BLE001  # a store may not take the screen down
-                self.post_message(TroubleChanged(f"{type(error).__name__}: {error}"))
+            stage.tail.step()
 
     def on_stage_set(self, message: StageSet) -> None:
         """From here on there is something to show."""
@@ -188,7 +185,11 @@ class LossvizApp(App[None]):
             self._select(step(self._stage.scene, *steps))
 
     def action_epoch(self, step: int) -> None:
-        """Another epoch; in the CCTM the entry beside."""
+        """Another epoch, by the keys that move within the CCTM."""
+        self._navigate("epoch_moved", step)
+
+    def action_step(self, step: int) -> None:
+        """Another epoch, in every view of epochs."""
         self._navigate("epoch_moved", step)
 
     def action_column(self, step: int) -> None:
@@ -256,6 +257,11 @@ class LossvizApp(App[None]):
     def _cancel_answered(self, yes: bool | None) -> None:
         if yes and self._stage is not None:
             self._tell(self._stage.cancel_scan)
+
+    def action_resume_scan(self) -> None:
+        """Go on with interrupted scans."""
+        if self._stage is not None:
+            self._tell(self._stage.resume_scan)
 
     def action_export(self) -> None:
         """Write the data of this view to a file."""

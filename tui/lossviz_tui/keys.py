@@ -5,6 +5,8 @@ from dataclasses import dataclass
 VIEW_NAMES = ("runs", "overview", "dance", "notes", "cctm", "landscape")
 VIEW_TITLES = ("Runs", "Overview", "Dance", "Notes", "CCTM", "Landscape")
 RUN_VIEWS = VIEW_NAMES[1:]
+MAX_HELP = 31
+"""Two columns of keys fit on the help screen at 80 x 24."""
 EPOCH_VIEWS = ("overview", "dance", "notes", "cctm")
 
 
@@ -15,10 +17,11 @@ class Key:
     keys: str
     """Textual's names of the keys, separated by commas."""
     action: str
+    """What it does in the app; another one for each set of views, which the app asks it by."""
     label: str
     """One or two words for the footer."""
     help: str
-    """A few words more for the help screen and the palette."""
+    """At most MAX_HELP characters more, for the help screen and the palette."""
     views: tuple[str, ...] = VIEW_NAMES
     """The views where it means something."""
     in_footer: bool = False
@@ -54,19 +57,17 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("left,h", "epoch(-1)", "Back", "one epoch back", ("overview", "dance", "notes")),
     Key("right,l", "epoch(1)", "On", "one epoch on", ("overview", "dance", "notes")),
-    Key("comma", "epoch(-1)", "Back", "one epoch back", EPOCH_VIEWS),
-    Key("full_stop", "epoch(1)", "On", "one epoch on", EPOCH_VIEWS),
+    Key("comma", "step(-1)", "Back", "one epoch back", EPOCH_VIEWS),
+    Key("full_stop", "step(1)", "On", "one epoch on", EPOCH_VIEWS),
     Key("left,h", "column(-1)", "Left", "the entry to the left", ("cctm",)),
     Key("right,l", "column(1)", "Right", "the entry to the right", ("cctm",)),
     Key("home", "first", "First", "the first epoch", EPOCH_VIEWS),
     Key("end", "set('following')", "Follow", "follow the newest epoch", EPOCH_VIEWS),
-    Key(
-        "space", "hold", "Hold", "hold this epoch, or follow again", EPOCH_VIEWS, in_footer=True
-    ),
+    Key("space", "hold", "Hold", "hold this epoch, or follow", EPOCH_VIEWS, in_footer=True),
     Key("up,k", "move(-1)", "Up", "the one above"),
     Key("down,j", "move(1)", "Down", "the one below"),
     Key("enter", "open", "Open", "open it", ("runs", "overview", "cctm"), in_footer=True),
-    Key("escape", "set('back')", "Back", "back to following, then to the runs"),
+    Key("escape", "set('back')", "Back", "follow again; then to the runs"),
     Key(
         "t",
         "set('other_split')",
@@ -94,8 +95,16 @@ KEYS: tuple[Key, ...] = (
     Key("left_square_bracket", "turn(-1)", "Turn", "turn the cut left", ("landscape",)),
     Key("right_square_bracket", "turn(1)", "Turn", "turn the cut right", ("landscape",)),
     Key("s", "scan", "Scan", "ask for a scan", RUN_VIEWS, in_footer=True, starts_work=True),
+    Key(
+        "r",
+        "resume_scan",
+        "Resume",
+        "go on with an interrupted scan",
+        ("landscape",),
+        starts_work=True,
+    ),
     Key("x", "cancel_scan", "Cancel", "cancel the scan", ("landscape",), starts_work=True),
-    Key("e", "export", "Export", "write the data of this view to a file", RUN_VIEWS),
+    Key("e", "export", "Export", "save this view's data to a file", RUN_VIEWS),
     Key("question_mark", "help", "Help", "this page", in_footer=True),
     Key("q", "quit", "Quit", "leave; training and scans go on", in_footer=True),
 )

@@ -108,6 +108,7 @@ def _event(line: bytes) -> dict[str, Any]:
 
 def has_worker(run: Path) -> bool:
     """Whether a scan worker of this machine serves a run."""
+    _workers[:] = [worker for worker in _workers if worker.poll() is None]
     return is_held(run / "scans")
 
 
@@ -125,7 +126,7 @@ def ensure_worker(run: Path) -> None:
                 start_new_session=True,
                 env=_environment(),
             )
-        _workers[:] = [w for w in _workers if w.poll() is None] + [worker]
+        _workers.append(worker)
     except OSError as error:
         raise LaunchError(f"no scan worker could be started: {error.strerror}") from None
 

@@ -187,6 +187,16 @@ class Stage:
         """Look at a scan that was just asked for."""
         self.select(replace(self.selection, scan_id=scan_id, view="landscape"))
 
+    def resume_scan(self) -> str:
+        """See to it that somebody goes on with the scans that wait; a sentence about it."""
+        scene = self.scene
+        if scene.view is None or not any(
+            row.word in ("queued", "interrupted") for row in scene.scans
+        ):
+            raise StoreError("no scan waits for a worker")
+        ensure_worker(scene.view.path)
+        return "the scan worker goes on with what waits"
+
     def cancel_scan(self) -> str:
         """Ask for the scan in focus to stop; a sentence about it."""
         scene = self.scene

@@ -88,6 +88,8 @@ class Tail:
                 self._follow(self._run)
         except StoreError as error:
             trouble = str(error)
+        except Exception as error:  # noqa: BLE001  # a store may not take the screen down
+            trouble = f"{type(error).__name__}: {error}"
         if trouble != self._trouble:
             self._trouble = trouble
             self._post(TroubleChanged(trouble))

@@ -32,7 +32,9 @@ def existing_run(text: Path) -> Path:
 
 
 def with_suffix(path: Path) -> Path:
-    """A run's path with its ending."""
+    """A run's path with its ending; `.` and `/` have no name to put it to."""
+    if not path.name:
+        return path
     return path if path.name.endswith(RUN_SUFFIX) else path.with_name(path.name + RUN_SUFFIX)
 
 

@@ -1,6 +1,7 @@
 """Label dance: the recalls of two classes and where their examples go instead."""
 
 import numpy as np
+from rich.cells import cell_len
 from textual.strip import Strip
 
 from lossviz_analysis.classwise.dance import (
@@ -65,7 +66,8 @@ def _facts(scene: Scene, pair: tuple[int, int], width: int) -> list[Strip]:
     text = f"  {scene.selection.split}  dance score "
     text += "n/a" if not np.isfinite(score) else f"{score:+.2f}"
     if since is not None:
-        text += f"  {second} dominates {first} since epoch {int(view.epochs[since])}"
+        dominance = f"  {second} dominates {first} since epoch {int(view.epochs[since])}"
+        text += dominance if cell_len(head + text + dominance) <= width else ""
     canvas.put(len(head), 0, text, muted(look))
     return canvas.strips()
 

@@ -32,7 +32,7 @@ HELP = (
     " 3); ┼ is the model, ◆ the lowest point. Cells still dotted are not computed; the others"
     " sharpen as more examples are seen."
 )
-_LIST_WIDTH = 36
+_LIST_WIDTH = 44
 _FACTS_WIDTH = 40
 
 
@@ -80,14 +80,18 @@ def _list(scene: Scene, size: Size) -> list[Strip]:
 
 
 def scan_name(scene: Scene, row: ScanRow) -> str:
-    """A scan in a few words: kind, classes, epoch, size."""
+    """A scan in a few words: kind, classes, epoch, points, span."""
     request = row.request
     if request is None or scene.view is None:
         return row.scan_id
     names = scene.view.description.class_names
     classes = "/".join(clean_text(names[c], 8) for c in request.classes if c < len(names))
     grid = "x".join(str(n) for n in request.points)
-    return " ".join(part for part in (request.kind, classes, f"e{request.epoch}", grid) if part)
+    low, high = request.ranges[0]
+    plus_minus = "+-" if scene.look.is_ascii else "±"
+    span = f"{plus_minus}{high:g}" if low == -high else f"{low:g}..{high:g}"
+    words = (request.kind, classes, f"e{request.epoch}", grid, span)
+    return " ".join(word for word in words if word)
 
 
 def _focus(scene: Scene, size: Size) -> list[Strip]:
@@ -144,7 +148,7 @@ def _progress_notes(row: ScanRow) -> list[str]:
         left = (row.total - row.done) / row.items_per_second
         text += f", {row.items_per_second:.1f} a second, {age_text(left)} left"
     if row.word == "interrupted":
-        text += "; a new worker goes on from here"
+        text += "; r goes on from here"
     return [text]
 
 
@@ -180,7 +184,7 @@ def _plane(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
         origin="lower",
         log=scene.selection.log,
         marks=marks,
-        contours=_contours(scene, values),
+        contours=_contours(scene, values, 4 if height >= 24 else 2),
     )
     options = PlaneOptions(
         heat=heat,
@@ -199,14 +203,14 @@ def _plane(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     return stacked(size, left, [text_line(words, width, muted(scene.look))])
 
 
-def _contours(scene: Scene, values: np.ndarray) -> tuple[float, ...]:
-    """A few levels between the smallest and the largest value."""
+def _contours(scene: Scene, values: np.ndarray, count: int) -> tuple[float, ...]:
+    """So many levels between the smallest and the largest value."""
     finite = values[np.isfinite(values)]
     if not scene.selection.contours or finite.size < 9 or finite.min() == finite.max():
         return ()
     if scene.selection.log and finite.min() > 0:
-        return tuple(np.geomspace(finite.min(), finite.max(), 6)[1:-1].tolist())
-    return tuple(np.linspace(finite.min(), finite.max(), 6)[1:-1].tolist())
+        return tuple(np.geomspace(finite.min(), finite.max(), count + 2)[1:-1].tolist())
+    return tuple(np.linspace(finite.min(), finite.max(), count + 2)[1:-1].tolist())
 
 
 def _facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
@@ -261,7 +265,8 @@ def _curve(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
         for text in ("; ".join(picture.facts[:4]), *picture.facts[4:])
     ][: max(0, height - 8)]
     room = height - len(facts)
-    top = room if room < 11 else room - 2 * room // 5  # two charts without titles say nothing
+    # Below six rows a chart has no title, and two without titles say nothing.
+    top = room if room < 12 else room - max(6, 2 * room // 5)
     chance = LevelLine(
         y=chance_loss(len(picture.result.geometry.class_names)), label="chance, log C"
     )
@@ -394,7 +399,7 @@ def _similarity(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     order = picture.class_order
     ordered = picture.similarity[np.ix_(order, order)]
     names = [picture.result.geometry.class_names[c] for c in order]
-    head = "loss-shape similarity, classes ordered by clustering"
+    head = "loss-shape similarity, clustered"
     if np.isfinite(picture.agreement):
         head += f"; rank correlation with interference {picture.agreement:+.2f}"
     label_width = min(14, max(len(clean_text(name, 14)) for name in names) + 1)

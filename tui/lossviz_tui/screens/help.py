@@ -9,7 +9,9 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from lossviz_tui.keys import KEYS, VIEW_NAMES, VIEW_TITLES
+from lossviz_tui.keys import KEYS, MAX_HELP, VIEW_NAMES, VIEW_TITLES
+
+_KEYS_WIDTH = 7
 
 
 class HelpScreen(ModalScreen[None]):
@@ -20,7 +22,7 @@ class HelpScreen(ModalScreen[None]):
     ]
     DEFAULT_CSS = """
     HelpScreen { align: center middle; }
-    HelpScreen > VerticalScroll { width: 90%; max-width: 96; height: auto; max-height: 100%;
+    HelpScreen > VerticalScroll { width: 100%; max-width: 80; height: auto; max-height: 100%;
         border: round $primary; padding: 0 1; background: $surface; }
     """
 
@@ -47,13 +49,14 @@ class HelpScreen(ModalScreen[None]):
             if not key.action.startswith("view(")
         ]
         half = -(-len(rows) // 2)
-        text.append("1-6       the views; ctrl+p every command\n")
+        text.append(f"{'1-6':{_KEYS_WIDTH}}", style="bold")
+        text.append("the views; ctrl+p every command\n")
         for left, right in zip(rows[:half], [*rows[half:], None], strict=False):
-            text.append(f"{left.shown:10}", style="bold")
-            text.append(f"{left.help:36.35}")
+            text.append(f"{left.shown:{_KEYS_WIDTH}}", style="bold")
+            text.append(f"{left.help:{MAX_HELP}}")
             if right is not None:
-                text.append(f"{right.shown:8}", style="bold")
-                text.append(f"{right.help:.34}")
+                text.append(f"{right.shown:{_KEYS_WIDTH}}", style="bold")
+                text.append(right.help)
             text.append("\n")
         text.rstrip()
         return text

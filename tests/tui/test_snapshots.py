@@ -1,0 +1,156 @@
+"""How every view looks, at a time that stands still."""
+
+import time
+from dataclasses import dataclass, replace
+
+import pytest
+from textual.pilot import Pilot
+
+from lossviz_analysis.store.schema import ScanState
+from lossviz_tui.app import LossvizApp
+from lossviz_tui.options import AppOptions
+from lossviz_tui.widgets.rowdiff import RowDiffView
+
+SMALL, LARGE = (80, 24), (160, 50)
+PATIENCE_SECONDS = 20.0
+SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+
+
+@dataclass(frozen=True)
+class Standstill:
+    """Sixty-five seconds after the last record of the run."""
+
+    def monotonic(self) -> float:
+        return 1_000.0
+
+    def time(self) -> float:
+        return 1_750_000_145.0
+
+
+@pytest.fixture(autouse=True)
+def frozen(monkeypatch):
+    for module in ("stage", "tail", "panels.runs"):
+        monkeypatch.setattr(f"lossviz_tui.{module}.time", Standstill())
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+@pytest.fixture(scope="module")
+def run(make_run, make_scan, ask_scan, tmp_path_factory):
+    """A finished run with a plane and a line under way; the plane is the newest."""
+    path = make_run(tmp_path_factory.mktemp("snapshots") / "pets.zarr")
+    make_scan(path, ask_scan(1, split="both"))
+    make_scan(path, ask_scan(2, points=11), state=ScanState.CANCELLED, share=0.4)
+    make_scan(path, ask_scan(2, points=11))
+    return path
+
+
+@pytest.fixture
+def shot(snap_compare, run):
+    """Whether the app looks as it did after some keys."""
+
+    def compare(*keys: str, size=SMALL, path=run, **options) -> bool:
+        usual = AppOptions(color="truecolor", charset="braille")
+        app = LossvizApp(path, replace(usual, **options))
+
+        async def settled(pilot: Pilot[None]) -> None:
+            await until(pilot, lambda: has_data(app))
+            for key in keys:
+                await pilot.press(key)
+            await until(pilot, lambda: is_settled(app))
+
+        return snap_compare(app, terminal_size=size, run_before=settled)
+
+    return compare
+
+
+async def until(pilot: Pilot[None], holds) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        await pilot.pause(0.01)
+
+
+def has_data(app: LossvizApp) -> bool:
+    """Whether everything the tail has to tell of a quiet run was told."""
+    if app._stage is None:
+        return False
+    scene = app._stage.scene
+    if not app._stage.has_run:
+        return len(scene.runs) > 1
+    has_picture = not scene.scans or scene.scan is None or scene.picture is not None
+    return scene.standing is not None and bool(scene.runs) and has_picture
+
+
+def is_settled(app: LossvizApp) -> bool:
+    """Whether the newest painting is on the screen, with the scan in focus."""
+    assert app._stage is not None
+    scene = app._stage.scene
+    fits = scene.scan is None or (
+        scene.picture is not None and scene.picture.scan_id == scene.scan.scan_id
+    )
+    is_waiting = app.query_one("#view", RowDiffView).is_waiting
+    return fits and not is_waiting and app._shown_number == app._paint_number
+
+
+@SIZES
+@pytest.mark.parametrize(
+    "key",
+    ["1", "2", "3", "4", "5", "6"],
+    ids=["runs", "overview", "dance", "notes", "cctm", "landscape"],
+)
+def test_a_view(shot, key: str, size: tuple[int, int]):
+    assert shot(key, size=size)
+
+
+@SIZES
+@pytest.mark.parametrize("modes", [1, 2, 3], ids=["classes", "cut", "similarity"])
+def test_a_plane_in_another_way(shot, modes: int, size: tuple[int, int]):
+    assert shot("6", *["m"] * modes, size=size)
+
+
+@SIZES
+@pytest.mark.parametrize("steps", [1, 2], ids=["half-a-plane", "line"])
+def test_another_scan(shot, steps: int, size: tuple[int, int]):
+    assert shot("6", *["down"] * steps, size=size)
+
+
+@pytest.mark.parametrize("key", ["3", "6"], ids=["dance", "landscape"])
+def test_a_view_in_ascii(shot, key: str):
+    assert shot(key, charset="ascii")
+
+
+@pytest.mark.parametrize("key", ["3", "6"], ids=["dance", "landscape"])
+def test_a_view_without_colour(shot, key: str, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert shot(key)
+
+
+@pytest.mark.parametrize("key", ["3", "5", "6"], ids=["dance", "cctm", "landscape"])
+def test_a_view_on_a_light_background(shot, key: str):
+    assert shot(key, light=True)
+
+
+@pytest.mark.parametrize("key", ["2", "3", "6"], ids=["overview", "dance", "landscape"])
+def test_a_view_at_sixty_by_eighteen(shot, key: str):
+    assert shot(key, size=(60, 18))
+
+
+def test_a_held_epoch(shot):
+    assert shot("3", "left", "left", "left")
+
+
+def test_the_notes_of_every_class(shot):
+    assert shot("4", "a")
+
+
+def test_the_scan_form(shot):
+    assert shot("3", "s", "down")
+
+
+@pytest.mark.parametrize("key", ["3", "6"], ids=["dance", "landscape"])
+def test_the_help(shot, key: str):
+    assert shot(key, "question_mark")
+
+
+def test_a_run_without_epochs(shot, make_run, tmp_path):
+    assert shot("2", path=make_run(tmp_path / "young.zarr", epochs=0))
