@@ -379,6 +379,21 @@ async def test_x_asks_and_y_cancels(app_for, run, make_scan, asked):
     assert ScanReader(run, scan_id).state_word(ScanReader(run, scan_id).head()) == "cancelled"
 
 
+async def test_r_goes_on_with_an_interrupted_scan(app_for, run, begin, ask_scan, monkeypatch):
+    started: list[object] = []
+    monkeypatch.setattr("lossviz_tui.stage.ensure_worker", started.append)
+    begin(run, ask_scan()).pause()
+    for readonly in (True, False):
+        async with app_for(run, readonly=readonly).run_test(size=SIZE) as pilot:
+            await shows(pilot, "epoch 8/12")
+            await pilot.press("6")
+            await shows(pilot, "◐ interrupted")
+            await pilot.press("r")
+            if not readonly:
+                await tells(pilot, "goes on with what waits")
+        assert started == ([] if readonly else [run])
+
+
 async def test_readonly_offers_no_work(app_for, run, make_scan):
     scan_id = make_scan(run, state=ScanState.QUEUED)
     app = app_for(run, readonly=True)

@@ -69,8 +69,9 @@ def test_the_app_binds_the_table():
     assert [(b.key, b.action) for b in bound] == [(key.keys, key.action) for key in KEYS]
 
 
-def test_only_scanning_and_cancelling_are_work():
-    assert {key.action for key in KEYS if key.starts_work} == {"scan", "cancel_scan"}
+def test_only_what_concerns_scans_is_work():
+    work = {key.action for key in KEYS if key.starts_work}
+    assert work == {"scan", "cancel_scan", "resume_scan"}
 
 
 @pytest.mark.parametrize("view", VIEW_NAMES)

@@ -121,14 +121,14 @@ def test_a_failed_scan_without_a_result_says_why_in_the_middle(read, run, make_s
     assert "the data has moved" in text
 
 
-def test_an_interrupted_scan_says_that_it_goes_on(read, run, begin, fill_scan, ask_scan):
+def test_an_interrupted_scan_says_which_key_goes_on(read, run, begin, fill_scan, ask_scan):
     request = ask_scan()
     writer = begin(run, request)
     fill_scan(writer, request, NAMES, 0.5)
     writer.pause()
     text = read(writer.folder.name)
     assert "◐ interrupted" in text
-    assert "interrupted, 82/162 chunks; a new worker goes on from here" in text
+    assert "interrupted, 82/162 chunks; r goes on from here" in text
 
 
 def test_many_scans_scroll_with_the_focus(read, run, make_scan):

@@ -69,10 +69,10 @@ def build_model(name: str, num_classes: int, *, seed: int) -> nn.Module:
         )
     if num_classes < 2:
         raise LossvizError(f"a classifier needs at least 2 classes; got {num_classes!r}")
-    # Constructors of torch draw from the global generator, except on the meta device, where
-    # they draw nothing; to_empty leaves garbage, every entry of which initialise_ overwrites.
-    with torch.device("meta"):
-        model = architecture(num_classes)
-    model = model.to_empty(device="cpu").float()
+    # Constructors of torch draw from the global generator of the CPU; it is put back afterwards
+    # and initialise_ overwrites every number drawn from it. (Building on the meta device draws
+    # nothing, but costs seconds of imports.)
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        model = architecture(num_classes).float()
     initialise_(model, torch.Generator(device="cpu").manual_seed(seed))
     return model

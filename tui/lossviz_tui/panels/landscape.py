@@ -170,7 +170,7 @@ def _axis_label(scene: Scene, picture: ScanPicture, axis: int) -> str:
 def _plane(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     """The plane of the first split, its facts and the cut beside it where there is room."""
     width, height = size
-    facts = _FACTS_WIDTH if width >= 76 else 0
+    facts = _FACTS_WIDTH if width >= 84 else 34 if width >= 76 else 0
     area = (width - facts - (2 if facts else 0), height - (0 if facts else 1))
     name, split = next(iter(picture.result.splits.items()))
     values, label = _values(scene, split)
