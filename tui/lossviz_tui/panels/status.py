@@ -54,8 +54,8 @@ def _epoch_text(scene: Scene) -> str:
     done = int(view.epochs[-1]) if len(view) else 0
     text = f"epoch {done}" + (f"/{planned}" if planned is not None else "")
     pulse = standing.pulse
-    if standing.word == "live" and pulse is not None and pulse.steps_per_epoch:
-        text += f" +{100 * pulse.step // pulse.steps_per_epoch}%"
+    if standing.word == "live" and pulse is not None and pulse.epoch > done:
+        text += f" +{100 * pulse.step // max(1, pulse.steps_per_epoch)}%"
     return text
 
 
