@@ -350,6 +350,22 @@ def test_a_run_without_a_sign_of_life_for_long_is_stalled(listener, live, clock)
     assert word(listener) == "live"
 
 
+def test_a_resumed_run_is_not_stalled_because_its_last_life_was_long_ago(
+    listener, live, live_writer, clock
+):
+    clock.wall = 1_750_000_080.0
+    beat(live, 1)
+    assert word(listener) == "live"
+    live.close()
+    assert word(listener) == "crashed"
+    clock.passes(600.0)
+    resumed = live_writer(live.path)
+    resumed.set_state(RunState.RUNNING)
+    assert word(listener) == "live"
+    clock.passes(31.0)
+    assert word(listener) == "stalled"
+
+
 def test_a_run_that_was_just_created_is_not_stalled(listener, make_run, live_writer, tmp_path):
     path = make_run(tmp_path / "a.zarr", epochs=0)
     live_writer(path)

@@ -52,6 +52,7 @@ class _Following:
     data_seen: float = 0.0
     pulse: Pulse | None = None
     pulse_seen: float = 0.0
+    attempt_seen: float = -math.inf
     standing: Standing | None = None
     scans: tuple[ScanRow, ...] | None = None
     picture_key: tuple[str, int] | None = None
@@ -116,6 +117,8 @@ class Tail:
             is_first = seen.head is None
             seen.data_seen = now - (_backdated(seen.view) if is_first else 0.0)
             self._post(RunAdvanced(path, seen.view))
+        if seen.head is not None and seen.head.attempt != head.attempt:
+            seen.attempt_seen = seen.pulse_seen = now  # a resumed run starts its patience anew
         seen.head = head
         self._tell_standing(seen, head, now)
         self._tell_scans(seen)
@@ -183,7 +186,8 @@ def _is_stalled(seen: _Following, now: float) -> bool:
     durations = seen.view.column("duration_s")[-20:]
     known = durations[np.isfinite(durations)]
     usual = float(np.median(known)) if known.size else 0.0
-    return now - seen.data_seen > max(STALL_SECONDS, STALL_FACTOR * usual)
+    since = max(seen.data_seen, seen.attempt_seen)
+    return now - since > max(STALL_SECONDS, STALL_FACTOR * usual)
 
 
 def _key(row: RunRow) -> tuple[object, ...]:
