@@ -52,7 +52,7 @@ def test_without_scans_the_key_is_named(read):
 
 def test_the_list_names_kind_classes_epoch_grid_and_state(read, plane):
     text = read(plane)
-    assert ">ego cat/dog e2 9x9" in text
+    assert ">ego cat/dog ±0.1 e2 9x9" in text
     assert "✓ done" in text
     assert "1 of 1" in text
 

@@ -32,7 +32,7 @@ HELP = (
     " 3); ┼ is the model, ◆ the lowest point. Cells still dotted are not computed; the others"
     " sharpen as more examples are seen."
 )
-_LIST_WIDTH = 44
+_LIST_WIDTH = 36
 _FACTS_WIDTH = 40
 
 
@@ -80,7 +80,7 @@ def _list(scene: Scene, size: Size) -> list[Strip]:
 
 
 def scan_name(scene: Scene, row: ScanRow) -> str:
-    """A scan in a few words: kind, classes, epoch, points, span."""
+    """A scan in a few words: kind, classes, span, epoch, points."""
     request = row.request
     if request is None or scene.view is None:
         return row.scan_id
@@ -90,7 +90,7 @@ def scan_name(scene: Scene, row: ScanRow) -> str:
     low, high = request.ranges[0]
     plus_minus = "+-" if scene.look.is_ascii else "±"
     span = f"{plus_minus}{high:g}" if low == -high else f"{low:g}..{high:g}"
-    words = (request.kind, classes, f"e{request.epoch}", grid, span)
+    words = (request.kind, classes, span, f"e{request.epoch}", grid)
     return " ".join(word for word in words if word)
 
 
