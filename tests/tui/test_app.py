@@ -261,7 +261,9 @@ async def test_the_form_starts_with_the_pair_that_interferes_most(app_for, run, 
         assert any("span +/- 0.1" in line for line in lines)
         assert any("points a side 19" in line for line in lines)
         await pilot.press("enter")
-        await shows(pilot, "[6 Landscape]", ">ego cat/dog ±0.1 e8 19x19", "waiting for the worker")
+        await shows(
+            pilot, "[6 Landscape]", ">ego cat/dog ±0.1 e8 19x19", "waiting for the worker"
+        )
     (request,) = asked
     assert request.classes == (2, 3)
     assert request.ranges == ((-0.1, 0.1), (-0.1, 0.1))
