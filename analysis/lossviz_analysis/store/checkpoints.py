@@ -157,7 +157,12 @@ def write_checkpoint(
         if values.size:
             array[:] = values
     stored_blob = create_array(
-        group, "blob", shape=(len(blob),), chunks=(len(blob),), dtype="|u1", fill_value=0
+        group,
+        "blob",
+        shape=(len(blob),),
+        chunks=(max(1, len(blob)),),
+        dtype="|u1",
+        fill_value=0,
     )
     stored_blob[:] = np.frombuffer(blob, np.uint8)
     return info
