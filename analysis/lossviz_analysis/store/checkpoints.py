@@ -4,10 +4,12 @@ One array for each tensor makes a ResNet18 checkpoint six to twelve times slower
 durably.
 """
 
+import contextlib
 import hashlib
+import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,17 +17,19 @@ from typing import Any, Literal
 import numpy as np
 
 from lossviz_analysis.store import fields
+from lossviz_analysis.store.chunks import StoredArray, open_array
 from lossviz_analysis.store.fields import StoreError
-from lossviz_analysis.store.schema import even_chunk
-from lossviz_analysis.store.zarr_arrays import create_array, new_group, open_array, read_slice
+from lossviz_analysis.store.schema import MAX_CHUNK_FLOATS, even_chunk
+from lossviz_analysis.store.zarr_arrays import create_array, new_group
 
 Role = Literal["parameter", "buffer", "optimiser"]
 
 _PREFIX: dict[Role, str] = {"parameter": "params", "buffer": "buffers", "optimiser": "optim"}
 _ROLE_OF: dict[str, Role] = {prefix: role for role, prefix in _PREFIX.items()}
-_DTYPES = ("f2", "f4", "f8", "u1", "i1", "i2", "i4", "i8")
+_DTYPES = ("f2", "f4", "f8", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8")
 _BITS = {"f": "f", "i": "i", "u": "u"}
 MAX_ELEMENTS = 2**34
+_MAX_CHUNK_BYTES = 8 * MAX_CHUNK_FLOATS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +48,9 @@ class Checkpoint:
     """What else a resume needs, as JSON values."""
     framework: str = ""
     """Name and version of what made the tensors."""
+    views: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Tensors of a type NumPy has none for: the name of that type, such as "bfloat16"; their
+    arrays hold the raw bits as unsigned integers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +91,7 @@ def _layout(
         for name, tensor in tensors.items():
             dtype = np.dtype(np.uint8) if tensor.dtype == np.bool_ else tensor.dtype
             array = _array_name(role, dtype)
+            view = {"view": content.views[name]} if name in content.views else {}
             index.append(
                 {
                     "name": name,
@@ -93,6 +101,7 @@ def _layout(
                     "array": array,
                     "offset": lengths.get(array, 0),
                 }
+                | view
             )
             pieces.setdefault(array, []).append(np.ravel(tensor).astype(dtype, copy=False))
             lengths[array] = lengths.get(array, 0) + tensor.size
@@ -115,13 +124,13 @@ def write_checkpoint(
         What a reader would know of it.
     """
     index, pieces = _layout(content)
-    flat = {name: np.concatenate(parts) for name, parts in pieces.items()}
     blob = json.dumps(dict(content.extra)).encode()
     digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(flat):
-        digest.update(np.ascontiguousarray(flat[name]).view(np.uint8).data)
+    for name in sorted(pieces):
+        for part in pieces[name]:
+            digest.update(np.ascontiguousarray(part).view(np.uint8).data)
     digest.update(blob)
-    num_bytes = sum(values.nbytes for values in flat.values()) + len(blob)
+    num_bytes = size_of(content)
     info = CheckpointInfo(
         number=number,
         epoch=content.epoch,
@@ -141,21 +150,23 @@ def write_checkpoint(
         "num_bytes": num_bytes,
         "framework": content.framework,
         "index": index,
+        "index_digest": _digest_of_index(index),
     }
     group = new_group(checkpoint_folder(run, number), attributes, durable=True)
-    for name, values in flat.items():
-        dtype = values.dtype.newbyteorder("<").str
+    for name, parts in pieces.items():
+        length, dtype = sum(part.size for part in parts), parts[0].dtype.newbyteorder("<")
         array = create_array(
             group,
             name,
-            shape=values.shape,
-            chunks=(even_chunk(values.size),),
-            dtype=dtype,
-            fill_value=np.nan if values.dtype.kind == "f" else 0,
+            shape=(length,),
+            chunks=(even_chunk(length),),
+            dtype=dtype.str,
+            fill_value=np.nan if dtype.kind == "f" else 0,
             packed="weights",
         )
-        if values.size:
-            array[:] = values
+        # Chunk by chunk: a second copy of a large model would be one too many.
+        for start, values in _rechunked(parts, even_chunk(length), dtype):
+            array[start : start + len(values)] = values
     stored_blob = create_array(
         group,
         "blob",
@@ -166,6 +177,53 @@ def write_checkpoint(
     )
     stored_blob[:] = np.frombuffer(blob, np.uint8)
     return info
+
+
+def size_of(content: Checkpoint) -> int:
+    """Bytes of a checkpoint before compression: its tensors and its blob."""
+    tensors = itertools.chain(
+        content.parameters.values(), content.buffers.values(), content.optimiser.values()
+    )
+    return sum(values.nbytes for values in tensors) + len(json.dumps(dict(content.extra)))
+
+
+def _rechunked(
+    parts: Sequence[np.ndarray], chunk: int, dtype: np.dtype
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The parts one after the other, cut into chunks.
+
+    Yields:
+        Where a chunk begins, and its values, which the next one overwrites.
+    """
+    room, filled, start = np.empty(chunk, dtype), 0, 0
+    for part in parts:
+        done = 0
+        while done < part.size:
+            take = min(part.size - done, chunk - filled)
+            room[filled : filled + take] = part[done : done + take]
+            done, filled = done + take, filled + take
+            if filled == chunk:
+                yield start, room
+                start, filled = start + chunk, 0
+    if filled:
+        yield start, room[:filled]
+
+
+def _digest_of_index(index: Sequence[object]) -> str:
+    """Of the index in its canonical form: a moved offset would give a model other weights."""
+    text = json.dumps(list(index), sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def numbers_on_disk(run: Path) -> list[int]:
+    """Numbers of the checkpoint folders of a run, published or not, ascending."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for entry in (run / "checkpoints").iterdir():
+            digits = entry.name[1:]
+            if entry.name[:1] == "c" and digits.isascii() and digits.isdecimal():
+                found.append(int(digits[:18]))
+    return sorted(found)
 
 
 def read_info(run: Path, number: int) -> CheckpointInfo:
@@ -181,12 +239,20 @@ def read_info(run: Path, number: int) -> CheckpointInfo:
     Raises:
         StoreError: It is absent (retention may have taken it) or malformed.
     """
-    return _info(fields.attributes_of(checkpoint_folder(run, number)))
+    return _info(_attributes(run, number), number)
 
 
-def _info(found: dict[str, Any]) -> CheckpointInfo:
+def _attributes(run: Path, number: int) -> dict[str, Any]:
+    folder = checkpoint_folder(run, number)
+    if folder.is_symlink():
+        raise StoreError(f"{folder} is a symbolic link; a run is read from its own folder only")
+    return fields.attributes_of(folder)
+
+
+def _info(found: dict[str, Any], number: int) -> CheckpointInfo:
     return CheckpointInfo(
-        number=fields.integer(found, "number", low=1),
+        # That of its folder, or retention would delete one for the other.
+        number=fields.integer(found, "number", low=number, high=number),
         epoch=fields.integer(found, "epoch"),
         step=fields.integer(found, "step"),
         record=fields.integer(found, "record", low=-1),
@@ -210,29 +276,12 @@ def read_checkpoint(run: Path, number: int) -> Checkpoint:
         StoreError: It is absent, malformed or damaged.
     """
     folder = checkpoint_folder(run, number)
-    found = fields.attributes_of(folder)
-    info = _info(found)
-    index = fields.sequence(found, "index", limit=200_000)
-    entries = [_entry(item, folder) for item in index]
-    flat: dict[str, np.ndarray] = {}
-    for name in sorted({entry.array for entry in entries}):
-        array = open_array(folder, name, dtypes=_DTYPES, shape=(None,))
-        needed = max(entry.stop for entry in entries if entry.array == name)
-        if array.shape[0] != needed or array.nbytes > 2 * info.num_bytes:
-            raise StoreError(
-                f"checkpoint {number} of {run} is damaged: {name} has another length"
-            )
-        # Missing chunks would read as fill values, as many as the metadata care to declare.
-        if sum(1 for _ in (folder / name).glob("c.*")) < array.nchunks:
-            raise StoreError(f"checkpoint {number} of {run} is damaged: {name} is not whole")
-        flat[name] = read_slice(array, 0, needed)
+    found = _attributes(run, number)
+    info = _info(found, number)
+    entries, arrays = _open(folder, found, info)
+    flat = {name: array.read(0, array.shape[0]) for name, array in arrays.items()}
     blob = _read_blob(folder, info.num_bytes)
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(flat):
-        digest.update(np.ascontiguousarray(flat[name]).view(np.uint8).data)
-    digest.update(blob)
-    if digest.hexdigest() != info.digest:
-        raise StoreError(f"checkpoint {number} of {run} is damaged: its digest does not match")
+    _check_digest(folder, info, [*(flat[name] for name in sorted(flat)), blob])
     tensors: dict[Role, dict[str, np.ndarray]] = {
         "parameter": {},
         "buffer": {},
@@ -249,9 +298,77 @@ def read_checkpoint(run: Path, number: int) -> Checkpoint:
         parameters=tensors["parameter"],
         buffers=tensors["buffer"],
         optimiser=tensors["optimiser"],
-        extra=_json_object(blob, number),
+        extra=_json_object(blob, folder),
         framework=fields.text(found, "framework", ""),
+        views={entry.name: entry.view for entry in entries if entry.view},
     )
+
+
+def verify_checkpoint(run: Path, number: int) -> None:
+    """Read a checkpoint chunk by chunk and hold it against its digest, keeping nothing.
+
+    Args:
+        run: The run's folder.
+        number: Its number.
+
+    Raises:
+        StoreError: It is absent, malformed or damaged.
+    """
+    folder = checkpoint_folder(run, number)
+    found = _attributes(run, number)
+    info = _info(found, number)
+    _, arrays = _open(folder, found, info)
+    chunks = (
+        array.read(start, min(start + array.chunk_shape[0], array.shape[0]))
+        for _, array in sorted(arrays.items())
+        for start in range(0, array.shape[0], array.chunk_shape[0])
+    )
+    blob = _read_blob(folder, info.num_bytes)
+    _check_digest(folder, info, itertools.chain(chunks, [blob]))
+    _json_object(blob, folder)
+
+
+def _open(
+    folder: Path, found: dict[str, Any], info: CheckpointInfo
+) -> tuple[list["_Entry"], dict[str, StoredArray]]:
+    """The index and the arrays it points into.
+
+    Raises:
+        StoreError: They do not fit each other.
+    """
+    index = fields.sequence(found, "index", limit=200_000)
+    entries = [_entry(item, folder) for item in index]
+    if "index_digest" in found and found["index_digest"] != _digest_of_index(index):
+        raise StoreError(f"{folder} is damaged: its index does not match its digest")
+    lengths: dict[str, int] = {}
+    for entry in entries:
+        lengths[entry.array] = max(lengths.get(entry.array, 0), entry.stop)
+    arrays: dict[str, StoredArray] = {}
+    for name, length in lengths.items():
+        array = open_array(
+            folder, name, dtypes=_DTYPES, shape=(None,), max_chunk_bytes=_MAX_CHUNK_BYTES
+        )
+        if array.shape[0] != length or array.num_bytes > 2 * info.num_bytes:
+            raise StoreError(f"{folder} is damaged: {name} has another length")
+        # Missing chunks would read as fill values, as many as the metadata care to declare.
+        if sum(1 for _ in (folder / name).glob("c.*")) < array.num_chunks:
+            raise StoreError(f"{folder} is damaged: {name} is not whole")
+        arrays[name] = array
+    return entries, arrays
+
+
+def _check_digest(
+    folder: Path, info: CheckpointInfo, contents: Iterable[np.ndarray | bytes]
+) -> None:
+    digest = hashlib.blake2b(digest_size=16)
+    for content in contents:
+        digest.update(
+            content
+            if isinstance(content, bytes)
+            else np.ascontiguousarray(content).view(np.uint8).data
+        )
+    if digest.hexdigest() != info.digest:
+        raise StoreError(f"{folder} is damaged: its digest does not match")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,6 +379,7 @@ class _Entry:
     shape: tuple[int, ...]
     array: str
     offset: int
+    view: str
 
     @property
     def stop(self) -> int:
@@ -290,21 +408,22 @@ def _entry(item: object, folder: Path) -> _Entry:
         shape=shape,
         array=array,
         offset=fields.integer(row, "offset", high=MAX_ELEMENTS),
+        view=fields.text(row, "view", ""),
     )
 
 
 def _read_blob(folder: Path, num_bytes: int) -> bytes:
     blob = open_array(folder, "blob", dtypes=("u1",), shape=(None,))
-    if blob.nbytes > num_bytes:
+    if blob.num_bytes > num_bytes:
         raise StoreError(f"{folder} is damaged: its blob is too long")
-    return read_slice(blob, 0, blob.shape[0]).tobytes()
+    return blob.read(0, blob.shape[0]).tobytes()
 
 
-def _json_object(blob: bytes, number: int) -> dict[str, Any]:
+def _json_object(blob: bytes, folder: Path) -> dict[str, Any]:
     try:
         found: object = json.loads(blob)
     except (ValueError, RecursionError):
-        raise StoreError(f"checkpoint {number} is damaged: its blob is not JSON") from None
+        raise StoreError(f"{folder} is damaged: its blob is not JSON") from None
     if not isinstance(found, dict):
-        raise StoreError(f"checkpoint {number} is damaged: its blob is not a JSON object")
+        raise StoreError(f"{folder} is damaged: its blob is not a JSON object")
     return {str(key): value for key, value in found.items()}

@@ -15,6 +15,18 @@ from lossviz_analysis.store.schema import (
     SPLITS,
 )
 
+OWN_FOLDERS = (
+    "records",
+    "records/head",
+    "records/scalars",
+    "records/confusion",
+    "live",
+    "live/heartbeat",
+    "live/steps",
+    "checkpoints",
+    "scans",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunDescription:
@@ -33,6 +45,9 @@ class RunDescription:
     """`source`, `name`, `fingerprint`, `train_examples`, and whatever loads it again."""
     recipe: dict[str, Any] = field(default_factory=dict[str, Any])
     """The resolved hyperparameters; `epochs` is how many the run will have."""
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])
+    """How to run it, apart from what it computes: `checkpoint_every`, `checkpoint_minutes`,
+    `keep_bytes`, `device`; a resume goes by them unless told otherwise."""
     versions: dict[str, Any] = field(default_factory=dict[str, Any])
     """Of the programs that made it."""
 
@@ -61,6 +76,7 @@ class RunDescription:
             "model": self.model,
             "dataset": self.dataset,
             "recipe": self.recipe,
+            "settings": self.settings,
             "versions": self.versions,
         }
 
@@ -88,10 +104,8 @@ class RunDescription:
                 "update it to open this run"
             )
         class_names = fields.texts(found, "class_names", limit=MAX_CLASSES)
-        if len(class_names) < 2:
-            raise StoreError(
-                f"{path} names {len(class_names)} classes; a run needs at least two"
-            )
+        if not class_names:
+            raise StoreError(f"{path} names no classes; a run needs at least one")
         columns = fields.texts(found, "scalar_columns", limit=1_000)
         if columns[: len(FIXED_COLUMNS)] != FIXED_COLUMNS:
             raise StoreError(f"{path} has scalar columns of another layout")
@@ -103,6 +117,7 @@ class RunDescription:
             model=fields.mapping(found, "model"),
             dataset=fields.mapping(found, "dataset"),
             recipe=fields.mapping(found, "recipe"),
+            settings=fields.mapping(found, "settings"),
             versions=fields.mapping(found, "versions"),
         )
 
@@ -122,3 +137,20 @@ def read_description(path: Path) -> RunDescription:
     if not (path / "zarr.json").is_file():
         raise StoreError(f"{path} is not a run: it has no zarr.json")
     return RunDescription.from_attributes(fields.attributes_of(path), path)
+
+
+def refuse_links(run: Path) -> None:
+    """See to it that the fixed folders of a run are its own.
+
+    Args:
+        run: The run's folder; it may itself be reached through a link.
+
+    Raises:
+        StoreError: One of them is a symbolic link, so that reading, or sweeping, would leave
+            the run.
+    """
+    for name in OWN_FOLDERS:
+        if (run / name).is_symlink():
+            raise StoreError(
+                f"{run} holds a symbolic link, {name}; a run is read from its own folder only"
+            )

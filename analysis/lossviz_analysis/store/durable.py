@@ -6,6 +6,7 @@ empty files.
 """
 
 import asyncio
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -27,10 +28,21 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder and its missing ancestors, durably."""
+def make_folder(folder: Path, *, below: Path | None = None) -> None:
+    """Make a folder and its missing ancestors, durably.
+
+    Args:
+        folder: The folder.
+        below: An ancestor that must be there: a run that was deleted while it was written is
+            not to rise again in parts.
+
+    Raises:
+        FileNotFoundError: That ancestor is not there.
+    """
     missing: list[Path] = []
     while not folder.exists():
+        if folder == below:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
         missing.append(folder)
         folder = folder.parent
     for new in reversed(missing):
@@ -42,12 +54,11 @@ def put(path: Path, content: bytes | bytearray | memoryview, *, durable: bool) -
     """Replace a file by rename, so that a reader sees the old or the new content, never a mix.
 
     Args:
-        path: The file; missing folders are made.
+        path: The file; its folder must be there.
         content: Its new content.
         durable: Fsync the file before the rename and the folder after it. Off only for what can
             be recomputed.
     """
-    make_folder(path.parent)
     partial = path.parent / f"{path.name}.{uuid4().hex}{PARTIAL_SUFFIX}"
     try:
         with partial.open("wb", buffering=0) as file:
@@ -73,18 +84,29 @@ def fsync_tree(folder: Path) -> None:
         fsync_folder(Path(root))
 
 
+def set_aside(folder: Path) -> Path | None:
+    """Take a folder out of sight in one step, under a name that a sweep deletes.
+
+    Returns:
+        That name, or None if there was no such folder.
+    """
+    trash = folder.parent / f"{TRASH_PREFIX}{folder.name}-{uuid4().hex[:8]}"
+    try:
+        folder.rename(trash)
+    except FileNotFoundError:
+        return None
+    return trash
+
+
 def discard(folder: Path) -> None:
     """Take a folder out of sight in one step, then delete it.
 
     On NFS the deletion can fail for files still open elsewhere; they stay under the trash name
     for a later sweep.
     """
-    trash = folder.parent / f"{TRASH_PREFIX}{folder.name}-{uuid4().hex[:8]}"
-    try:
-        folder.rename(trash)
-    except FileNotFoundError:
-        return
-    shutil.rmtree(trash, ignore_errors=True)
+    trash = set_aside(folder)
+    if trash is not None:
+        shutil.rmtree(trash, ignore_errors=True)
 
 
 def sweep(folder: Path) -> None:
@@ -132,4 +154,5 @@ class DurableStore(LocalStore):
             value: Its new content.
         """
         self._check_writable()
+        make_folder((self.root / key).parent, below=self.root.parent)
         put(self.root / key, value.as_buffer_like(), durable=True)

@@ -1,14 +1,17 @@
 """Fields of JSON that may come from a stranger: each is checked before it is believed."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from lossviz_analysis.errors import LossvizError
+from lossviz_analysis.store.files import read_regular
 
 MAX_JSON_BYTES = 32 * 2**20
 MAX_TEXT = 4_096
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class StoreError(LossvizError):
@@ -28,9 +31,13 @@ def load_json(path: Path) -> dict[str, Any]:
         StoreError: The file is absent, larger than 32 MiB, or not a JSON object.
     """
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
+        content = read_regular(path, MAX_JSON_BYTES + 1)
+        if len(content) > MAX_JSON_BYTES:
             raise StoreError(f"{path} is larger than any metadata file of a run")
-        parsed: object = json.loads(path.read_bytes())
+        parsed: object = json.loads(content)
+        if _SURROGATE.search(content):
+            # Half a character can be neither printed nor written: it becomes a question mark.
+            parsed = json.loads(json.dumps(parsed, ensure_ascii=False).encode(errors="replace"))
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError):

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import google_crc32c
 import numpy as np
-import zarr
-from zarr.codecs import Crc32cCodec
-from zarr.core.chunk_key_encodings import ChunkKeyEncodingParams
 
 from lossviz_analysis.store.durable import put
 from lossviz_analysis.store.fields import StoreError
+from lossviz_analysis.store.files import read_regular
 from lossviz_analysis.store.schema import (
     HEAD_MAGIC,
     HEAD_SLOTS,
@@ -27,7 +25,6 @@ from lossviz_analysis.store.schema import (
     ScanState,
 )
 
-CHUNK_KEYS: ChunkKeyEncodingParams = {"name": "default", "separator": "."}
 _TRIES = 4
 _PAUSE_SECONDS = 0.05
 
@@ -140,20 +137,6 @@ class ScanHead:
         )
 
 
-def create_head(group: zarr.Group, head: RunHead | ScanHead) -> None:
-    """Create the array of a head in a group and give it its first value."""
-    array = group.create_array(
-        "head",
-        shape=(HEAD_SLOTS,),
-        chunks=(HEAD_SLOTS,),
-        dtype="<i8",
-        compressors=[Crc32cCodec()],
-        fill_value=0,
-        chunk_key_encoding=CHUNK_KEYS,
-    )
-    array[:] = head.slots()
-
-
 def write_block(path: Path, values: np.ndarray, *, durable: bool) -> None:
     """Replace the only chunk of a small uncompressed array with the crc32c codec."""
     content = np.ascontiguousarray(values).tobytes()
@@ -169,10 +152,7 @@ def read_block(path: Path, dtype: str, length: int) -> np.ndarray:
     """
     num_bytes = np.dtype(dtype).itemsize * length
     try:
-        with path.open(
-            "rb"
-        ) as file:  # open, never stat: on NFS only open asks the server again
-            content = file.read(num_bytes + 5)
+        content = read_regular(path, num_bytes + 5)
     except OSError as error:
         raise TornHeadError(f"{path} cannot be read: {error.strerror}") from None
     body, checksum = content[:num_bytes], content[num_bytes:]

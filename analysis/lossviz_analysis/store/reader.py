@@ -1,5 +1,7 @@
 """Reading a run that is being written: trust the head, nothing else."""
 
+import contextlib
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,27 +14,31 @@ from lossviz_analysis.store.checkpoints import (
     Checkpoint,
     CheckpointInfo,
     checkpoint_folder,
+    numbers_on_disk,
     read_checkpoint,
     read_info,
 )
-from lossviz_analysis.store.description import RunDescription, read_description
+from lossviz_analysis.store.chunks import MissingChunkError, StoredArray, open_array
+from lossviz_analysis.store.description import RunDescription, read_description, refuse_links
 from lossviz_analysis.store.fields import StoreError
+from lossviz_analysis.store.files import read_text
 from lossviz_analysis.store.head import RunHead, TornHeadError, read_block, read_run_head
 from lossviz_analysis.store.lock import is_held, read_holder
 from lossviz_analysis.store.schema import (
+    LOG_NAME,
+    MESSAGE_NAME,
     PULSE_COLUMNS,
-    RECORD_CAPACITY,
     SCALAR_CHUNK_ROWS,
     SPLITS,
     STEP_COLUMNS,
     STEP_RING_ROWS,
     RunState,
 )
-from lossviz_analysis.store.writer import LOG_NAME, MESSAGE_NAME
-from lossviz_analysis.store.zarr_arrays import Stored, open_array, read_slice
 
 _RETRIES = 3
 _PAUSE_SECONDS = 0.05
+_RESIGNED_SECONDS = 5.0
+"""Having waited in vain, a reader does not wait for other chunks so soon: there may be many."""
 
 
 _Missing = Callable[[np.ndarray], np.ndarray]
@@ -61,8 +67,11 @@ class RunReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._description: RunDescription | None = None
-        self._confusion: Stored | None = None
-        self._scalars: Stored | None = None
+        self._confusion: StoredArray | None = None
+        self._scalars: StoredArray | None = None
+        self._infos: dict[int, CheckpointInfo] = {}
+        self._has_own_folders = False
+        self._resigned = -math.inf
 
     @property
     def description(self) -> RunDescription:
@@ -80,6 +89,9 @@ class RunReader:
         Raises:
             StoreError: It stayed unreadable.
         """
+        if not self._has_own_folders:
+            refuse_links(self.path)
+            self._has_own_folders = True
         return read_run_head(self.path / "records")
 
     def scalars(self, start: int, stop: int) -> Float[np.ndarray, "records columns"]:
@@ -101,7 +113,7 @@ class RunReader:
                 self.path / "records",
                 "scalars",
                 dtypes=("<f8",),
-                shape=(RECORD_CAPACITY, columns),
+                shape=(None, columns),
                 max_chunk_bytes=8 * SCALAR_CHUNK_ROWS * columns,
             )
         return self._committed(self._scalars, start, stop, missing=np.isnan, column=0)
@@ -125,12 +137,17 @@ class RunReader:
                 self.path / "records",
                 "confusion",
                 dtypes=("<i4",),
-                shape=(RECORD_CAPACITY, len(SPLITS), num_classes, num_classes),
+                shape=(None, len(SPLITS), num_classes, num_classes),
                 max_chunk_bytes=4 * len(SPLITS) * num_classes**2,
             )
-        return self._committed(
+        counts = self._committed(
             self._confusion, start, stop, missing=lambda values: values < 0, column=0
         )
+        if counts.min(initial=0) < 0:
+            raise StoreError(
+                f"a record of {self.path} from {start} to {stop} counts below zero"
+            )
+        return counts
 
     def checkpoints(self, head: RunHead | None = None) -> tuple[CheckpointInfo, ...]:
         """The published checkpoints still on disk, by number.
@@ -142,17 +159,14 @@ class RunReader:
             What is known of each; malformed ones are left out.
         """
         latest = (head or self.head()).latest_checkpoint
-        infos: list[CheckpointInfo] = []
-        folder = self.path / "checkpoints"
-        names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-        for name in names:
-            if name[:1] != "c" or not name[1:].isdecimal() or int(name[1:]) > latest:
-                continue
-            try:
-                infos.append(read_info(self.path, int(name[1:])))
-            except StoreError:
-                continue
-        return tuple(infos)
+        numbers = [n for n in numbers_on_disk(self.path) if n <= latest]
+        # What is published never changes, and there can be thousands.
+        known = self._infos
+        self._infos = {}
+        for number in numbers:
+            with contextlib.suppress(StoreError):
+                self._infos[number] = known.get(number) or read_info(self.path, number)
+        return tuple(self._infos.values())
 
     def checkpoint(self, number: int) -> Checkpoint:
         """A whole checkpoint.
@@ -214,35 +228,32 @@ class RunReader:
         return is_held(self.path)
 
     def _committed(
-        self, array: Stored, start: int, stop: int, *, missing: _Missing, column: int
+        self, array: StoredArray, start: int, stop: int, *, missing: _Missing, column: int
     ) -> np.ndarray:
+        if stop > array.shape[0]:
+            raise StoreError(f"{array.path} has no record {stop - 1}")
         if stop <= start:
             return np.empty((0, *array.shape[1:]), array.dtype)
         # On NFS a committed chunk can stay invisible for a moment and read as fill values:
         # never data.
         reason = ""
-        for attempt in range(_RETRIES + 1):
+        has_hope = time.monotonic() - self._resigned > _RESIGNED_SECONDS
+        tries = _RETRIES + 1 if has_hope else 1
+        for attempt in range(tries):
             try:
-                values = read_slice(array, start, stop)
+                values = array.read(start, stop, is_whole=True)
                 if not missing(values.reshape(stop - start, -1)[:, column]).any():
                     return values
                 reason = "is not there yet, though the head names it"
+            except MissingChunkError:
+                reason = "is not there yet, though the head names it"
             except StoreError as error:
                 reason = str(error)
-            if attempt < _RETRIES:
+            if attempt < tries - 1:
                 time.sleep(_PAUSE_SECONDS)
+        if has_hope:
+            self._resigned = time.monotonic()
         raise StoreError(f"a record of {self.path} from {start} to {stop} {reason}")
-
-
-def read_text(path: Path, *, limit: int) -> str:
-    """The end of a text file that may be absent or anything."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - limit))
-            return file.read(limit).decode("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -99,7 +99,8 @@ def _split_result(
     known = np.nan_to_num(cells[:, 0]) > 0
     seen, loss_sum = cells[:, layout.seen], cells[:, layout.loss_sum]
     mistakes, nonfinite = cells[:, layout.mistakes], cells[:, layout.nonfinite]
-    with np.errstate(invalid="ignore", divide="ignore"):
+    # Sums a stranger made up may overflow as well.
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         class_loss = np.where(nonfinite > 0, np.inf, loss_sum / seen)
         class_mistake_rate = mistakes / seen
         total = seen.sum(axis=1)
@@ -107,7 +108,8 @@ def _split_result(
         mistake_rate = mistakes.sum(axis=1) / total
     confusion = None
     if layout.has_confusion:
-        counts = np.nan_to_num(cells[:, layout.confusion], nan=-1.0).astype(np.int64)
+        with np.errstate(invalid="ignore"):
+            counts = np.nan_to_num(cells[:, layout.confusion], nan=-1.0).astype(np.int64)
         confusion = counts.reshape(*grid, num_classes, num_classes)
     return SplitResult(
         is_known=known.reshape(grid),

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from lossviz_analysis.store import fields
-from lossviz_analysis.store.schema import CellLayout
+from lossviz_analysis.store.fields import StoreError
+from lossviz_analysis.store.schema import MAX_CLASSES, SPLITS, CellLayout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,8 @@ class ScanGeometry:
             StoreError: They are malformed.
         """
         splits = fields.texts(found, "splits", limit=2)
+        if splits not in (SPLITS, SPLITS[:1], SPLITS[1:]):
+            raise StoreError(f"a scan covers train, test, or both; got {splits!r}")
         cosine: object = found.get("cosine")
         per_split = {
             name: {
@@ -65,18 +68,23 @@ class ScanGeometry:
             }
             for name in ("chunks", "examples")
         }
+        class_names = fields.texts(found, "class_names", limit=MAX_CLASSES)
+        points = tuple(
+            fields.integer({"points": n}, "points", low=1, high=10_000)
+            for n in fields.sequence(found, "points", limit=2)
+        )
+        direction_norms = tuple(
+            fields.number({"norm": n}, "norm")
+            for n in fields.sequence(found, "direction_norms", limit=2)
+        )
+        if not class_names or not 1 <= len(points) == len(direction_norms):
+            raise StoreError("a scan has classes and one or two directions, each with a norm")
         return cls(
-            class_names=fields.texts(found, "class_names", limit=10_000),
+            class_names=class_names,
             splits=splits,
-            points=tuple(
-                fields.integer({"points": n}, "points", low=1, high=10_000)
-                for n in fields.sequence(found, "points", limit=2)
-            ),
+            points=points,
             has_confusion=found.get("has_confusion") is True,
-            direction_norms=tuple(
-                fields.number({"norm": n}, "norm")
-                for n in fields.sequence(found, "direction_norms", limit=2)
-            ),
+            direction_norms=direction_norms,
             weight_norm=fields.number(found, "weight_norm"),
             cosine=None if cosine is None else fields.number(found, "cosine"),
             provenance=fields.mapping(found, "provenance"),

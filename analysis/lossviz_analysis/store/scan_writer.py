@@ -1,6 +1,7 @@
 """The one writer of a scan: cells as they are computed, and how it ended."""
 
 import contextlib
+import logging
 import os
 import time
 from dataclasses import asdict
@@ -11,6 +12,7 @@ import numpy as np
 import zarr
 from jaxtyping import Float
 
+from lossviz_analysis.store.chunks import open_array
 from lossviz_analysis.store.durable import discard, fsync_folder, fsync_tree, put, sweep
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.head import ScanHead, read_scan_head, write_head
@@ -18,18 +20,21 @@ from lossviz_analysis.store.lock import WriterLock
 from lossviz_analysis.store.requests import ScanRequest
 from lossviz_analysis.store.scan_geometry import ScanGeometry
 from lossviz_analysis.store.scans import CANCEL_NAME, read_request
-from lossviz_analysis.store.schema import ScanState, even_chunk
-from lossviz_analysis.store.writer import MESSAGE_NAME
+from lossviz_analysis.store.schema import MESSAGE_NAME, ScanState, even_chunk
+from lossviz_analysis.store.space import is_disk_full
 from lossviz_analysis.store.zarr_arrays import (
     Stored,
     create_array,
     new_group,
-    read_slice,
     writable_group,
 )
 
 FLUSH_SECONDS = 0.5
 DURABLE_SECONDS = 10.0
+FULL_DISK_SECONDS = 5.0
+"""Between two tries to write to a full disk."""
+
+log = logging.getLogger(__name__)
 
 
 class ScanWriter:
@@ -146,11 +151,14 @@ class ScanWriter:
         """
         self._open_cells(geometry)
         self.cells[:] = np.nan
+        stored = open_array(
+            self.folder / "result", "cells", dtypes=("<f8",), shape=self.cells.shape
+        )
         for tile in range(-(-geometry.num_points // self._tile)):
             rows = self._rows(tile)
             # A tile that a power cut tore is computed again.
             with contextlib.suppress(StoreError):
-                self.cells[rows] = read_slice(self._array, rows.start, rows.stop)
+                self.cells[rows] = stored.read(rows.start, rows.stop)
 
     def _open_cells(self, geometry: ScanGeometry) -> None:
         found = writable_group(self.folder / "result", durable=False)["cells"]
@@ -187,19 +195,35 @@ class ScanWriter:
     def flush(self, state: ScanState = ScanState.RUNNING, *, force: bool = False) -> None:
         """Write the changed tiles and the head, at most every half second unless forced.
 
+        Unless forced, a full disk is no error: the sums stay in memory and are tried again.
+
         Args:
             state: What to say of the scan.
             force: Write now, and durably.
+
+        Raises:
+            StoreError: The scan was moved or deleted.
+            OSError: It could not be written.
         """
         now = time.monotonic()
         if not force and now - self._flushed < FLUSH_SECONDS:
             return
+        if not self._lock.is_intact():
+            raise StoreError(f"{self.folder} was moved or deleted while it was computed")
+        try:
+            self._write(state, now, durable=force or now - self._synced >= DURABLE_SECONDS)
+        except OSError as error:
+            if force or not is_disk_full(error):
+                raise
+            log.warning("%s: %s", self.folder.name, error.strerror)
+            self._flushed = now + FULL_DISK_SECONDS
+
+    def _write(self, state: ScanState, now: float, *, durable: bool) -> None:
         for tile in sorted(self._touched):
             rows = self._rows(tile)
             self._array[rows] = self.cells[rows]
         self._unsynced |= self._touched
         self._touched.clear()
-        durable = force or now - self._synced >= DURABLE_SECONDS
         if durable:
             self._sync()
         head = ScanHead(
@@ -234,13 +258,15 @@ class ScanWriter:
         Args:
             state: Done, failed or cancelled.
             message: The sentence for people.
+
+        Raises:
+            OSError: It could not be written; the lock is still held, and the call can be made
+                again.
         """
-        try:
-            if message or (self.folder / MESSAGE_NAME).exists():
-                put(self.folder / MESSAGE_NAME, message.encode(), durable=True)
-            self.flush(state, force=True)
-        finally:
-            self.release()
+        if message or (self.folder / MESSAGE_NAME).exists():
+            put(self.folder / MESSAGE_NAME, message.encode(), durable=True)
+        self.flush(state, force=True)
+        self.release()
 
     def reject(self, message: str) -> None:
         """Mark a scan whose request cannot be read as failed; no result is touched.

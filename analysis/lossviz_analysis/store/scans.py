@@ -12,20 +12,22 @@ import numpy as np
 from jaxtyping import Float
 
 from lossviz_analysis.store import fields
+from lossviz_analysis.store.chunks import StoredArray, open_array
 from lossviz_analysis.store.durable import fsync_folder, fsync_tree
 from lossviz_analysis.store.fields import StoreError
-from lossviz_analysis.store.head import ScanHead, create_head, read_scan_head
+from lossviz_analysis.store.files import read_text
+from lossviz_analysis.store.head import ScanHead, read_scan_head
 from lossviz_analysis.store.lock import is_held
-from lossviz_analysis.store.reader import read_text
 from lossviz_analysis.store.requests import ScanRequest
 from lossviz_analysis.store.scan_geometry import ScanGeometry
-from lossviz_analysis.store.schema import ScanState
-from lossviz_analysis.store.writer import MESSAGE_NAME
-from lossviz_analysis.store.zarr_arrays import Stored, new_group, open_array, read_slice
+from lossviz_analysis.store.schema import MESSAGE_NAME, ScanState
+from lossviz_analysis.store.zarr_arrays import create_head, new_group
 
 CANCEL_NAME = "cancel"
-MAX_CELL_BYTES = 2**34
-"""More than this no worker could have kept in memory; a reader does not try."""
+MAX_RESULT_BYTES = 2**30
+"""Of the cells, and of the directions; a reader does not try to hold more."""
+_MAX_CHUNKS = 4_096
+"""Of each array of a result; a gigabyte is at most 1,024 of them."""
 
 
 def scan_folder(run: Path, scan_id: str) -> Path:
@@ -69,7 +71,7 @@ class ScanReader:
         self.folder = scan_folder(run, scan_id)
         self._request: ScanRequest | None = None
         self._geometry: ScanGeometry | None = None
-        self._cells: Stored | None = None
+        self._cells: StoredArray | None = None
         self._result_inode = -1
 
     @property
@@ -102,12 +104,23 @@ class ScanReader:
         return read_text(self.folder / MESSAGE_NAME, limit=4_096).strip()
 
     def geometry(self) -> ScanGeometry | None:
-        """Shape and provenance; None until a worker has begun."""
+        """Shape and provenance.
+
+        Returns:
+            The geometry; None until a worker has begun.
+
+        Raises:
+            StoreError: It is malformed, or a link leads out of the run.
+        """
         path = self.folder / "result"
         try:
             inode = path.stat().st_ino
         except OSError:
             return None
+        if path.is_symlink():
+            raise StoreError(
+                f"{path} is a symbolic link; a run is read from its own folder only"
+            )
         if self._geometry is None or inode != self._result_inode:
             self._geometry = ScanGeometry.from_attributes(fields.attributes_of(path))
             self._cells = None
@@ -126,12 +139,19 @@ class ScanReader:
         geometry = self.geometry()
         if geometry is None:
             raise StoreError(f"scan {self.scan_id} has no points yet")
-        return tuple(
-            read_slice(
-                open_array(self.folder / "result", name, dtypes=("<f8",), shape=(n,)), 0, n
-            )
+        found = tuple(
+            open_array(
+                self.folder / "result",
+                name,
+                dtypes=("<f8",),
+                shape=(n,),
+                max_chunks=_MAX_CHUNKS,
+            ).read(0, n, is_whole=True)
             for name, n in zip(("t1", "t2"), geometry.points, strict=False)
         )
+        if not all(np.isfinite(t).all() and (np.diff(t) > 0).all() for t in found):
+            raise StoreError(f"scan {self.scan_id} has coordinates that do not ascend")
+        return found
 
     def directions(self) -> Float[np.ndarray, "direction parameters"]:
         """The directions.
@@ -140,14 +160,22 @@ class ScanReader:
             One row for each direction.
 
         Raises:
-            StoreError: Nothing is there yet.
+            StoreError: Nothing is there yet, or they are damaged.
         """
         found = open_array(
-            self.folder / "result", "directions", dtypes=("<f4", "<f8"), shape=(None, None)
+            self.folder / "result",
+            "directions",
+            dtypes=("<f4", "<f8"),
+            shape=(None, None),
+            max_chunks=_MAX_CHUNKS,
         )
         if found.shape[0] > 2:
             raise StoreError(f"scan {self.scan_id} declares {found.shape[0]} directions")
-        return read_slice(found, 0, found.shape[0])
+        if found.num_bytes > MAX_RESULT_BYTES:
+            raise StoreError(
+                f"scan {self.scan_id} declares directions of {found.shape[1]} values"
+            )
+        return found.read(0, found.shape[0], is_whole=True)
 
     def cells(self) -> Float[np.ndarray, "points splits slots"]:
         """The sums of all cells as they stand; slot 0 is NaN where nothing was computed.
@@ -162,13 +190,17 @@ class ScanReader:
         if geometry is None:
             raise StoreError(f"scan {self.scan_id} has no points yet")
         shape = (geometry.num_points, len(geometry.splits), geometry.layout.width)
-        if 8 * math.prod(shape) > MAX_CELL_BYTES:
+        if 8 * math.prod(shape) > MAX_RESULT_BYTES:
             raise StoreError(f"scan {self.scan_id} declares {shape} cells, more than any scan")
         if self._cells is None:
             self._cells = open_array(
-                self.folder / "result", "cells", dtypes=("<f8",), shape=shape
+                self.folder / "result",
+                "cells",
+                dtypes=("<f8",),
+                shape=shape,
+                max_chunks=_MAX_CHUNKS,
             )
-        return read_slice(self._cells, 0, shape[0])
+        return self._cells.read(0, shape[0])
 
 
 def find_scans(run: Path) -> tuple[ScanReader, ...]:
@@ -179,7 +211,9 @@ def find_scans(run: Path) -> tuple[ScanReader, ...]:
     except OSError:
         return ()
     return tuple(
-        ScanReader(run, name) for name in names if (folder / name / "zarr.json").is_file()
+        ScanReader(run, name)
+        for name in names
+        if (folder / name / "zarr.json").is_file() and not (folder / name).is_symlink()
     )
 
 

@@ -9,21 +9,25 @@ here can be read with plain Zarr and this page.
 <run>.zarr/
   zarr.json        attributes, see RunDescription: schema "lossviz-run", schema_version, run_id,
                    created_at, class_names, splits, axes, scalar_columns, model, dataset,
-                   recipe, versions
-  .writer.lock     lockf target, held for life by the one writer; holds its host and pid as JSON
+                   recipe, settings, versions
+  .writer.lock     lockf target, held for life by the one writer; holds its host, pid and kind
+                   ("train" or "recorder") as JSON
+  .ballast         8 MiB of room, held while the run is written and given up to be able to say
+                   that the disk is full; may be absent
+  control          one word that asks the writer for something: "stop" or "pause"; may be absent
   message.txt      one sentence about the state, UTF-8 (why a run failed); may be absent
   train.log        what the daemon printed
   records/
     head           <i8 (16,); see HeadSlot; replaced last, the only thing a reader trusts
-    scalars        <f8 (65536, K), chunk (64, K), fill NaN; column k as in `scalar_columns`
-    confusion      <i4 (65536, 2, C, C), chunk (1, 2, C, C), blosc zstd bitshuffle, fill -1;
+    scalars        <f8 (R, K), chunk (64, K), fill NaN; column k as in `scalar_columns`
+    confusion      <i4 (R, 2, C, C), chunk (1, 2, C, C), blosc zstd bitshuffle, fill -1;
                    [record, split, true class, predicted class]
   live/            volatile: never fsynced, at most twice a second
     heartbeat      <f8 (8,); see PULSE_COLUMNS
     steps          <f4 (4096, 4); see STEP_COLUMNS; a ring: step s is row s mod 4096, fill NaN
   checkpoints/c00000001/
-    zarr.json      attributes: number, epoch, step, record, attempt, index, digest, num_bytes,
-                   framework
+    zarr.json      attributes: number, epoch, step, record, attempt, index, index_digest,
+                   digest, num_bytes, framework
     params_f32     <f4 (N,); all trainable parameters as one vector, in the order of the index
     buffers_f32, buffers_i64, optim_f32    likewise, where there are any; other dtypes have
                    their own suffix
@@ -57,9 +61,13 @@ fsync, rename, fsync of
 - A cell's sums and the number of chunks they cover are one row of one chunk, so they never
 disagree.
 
+R is larger than any run needs (2**24; 65,536 in older runs): what is not written takes no room.
+
 A checkpoint's `index` is a list of {name, role, dtype, shape, array, offset}: tensor `name` is
 `array[offset : offset + prod(shape)]` reshaped row-major. Roles: "parameter", "buffer",
-"optimiser".
+"optimiser". Where an entry also has `view`, its integers are the raw bits of that type, such as
+"bfloat16". `digest` is BLAKE2b-128 of the arrays in the order of their names, then the blob;
+`index_digest` that of the index as JSON with sorted keys and no spaces.
 """
 
 import math
@@ -75,7 +83,14 @@ FIXED_COLUMNS = ("epoch", "attempt", "wall_time", "duration_s")
 """The first scalar columns of every run; `epoch` counts completed epochs, `wall_time` is Unix
 time, `duration_s` is how long the epoch took."""
 
-RECORD_CAPACITY = 65_536
+LOCK_NAME = ".writer.lock"
+MESSAGE_NAME = "message.txt"
+LOG_NAME = "train.log"
+CONTROL_NAME = "control"
+BALLAST_NAME = ".ballast"
+
+RECORD_CAPACITY = 2**24
+"""Rows of the record arrays; nothing is stored for those that are not written."""
 SCALAR_CHUNK_ROWS = 64
 STEP_RING_ROWS = 4_096
 MAX_CLASSES = 10_000

@@ -1,20 +1,23 @@
-"""Arrays of a run: one place for codecs, chunk keys, and distrust of metadata."""
+"""Arrays of a run as they are written: one place for codecs and chunk keys.
+
+Reading them is the business of `chunks`.
+"""
 
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
-import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.core.chunk_key_encodings import ChunkKeyEncodingParams
 from zarr.storage import LocalStore
 
 from lossviz_analysis.store.durable import DurableStore
-from lossviz_analysis.store.fields import StoreError, load_json
-from lossviz_analysis.store.head import CHUNK_KEYS
+from lossviz_analysis.store.head import RunHead, ScanHead
+from lossviz_analysis.store.schema import HEAD_SLOTS
 
 Stored: TypeAlias = zarr.Array[Any]
 
-_KNOWN_CODECS = frozenset({"bytes", "blosc", "zstd", "crc32c"})
+CHUNK_KEYS: ChunkKeyEncodingParams = {"name": "default", "separator": "."}
 
 
 def writable_group(root: Path, *, durable: bool = True) -> zarr.Group:
@@ -84,82 +87,15 @@ def create_array(
     )
 
 
-def open_array(
-    group_path: Path,
-    name: str,
-    *,
-    dtypes: tuple[str, ...],
-    shape: tuple[int | None, ...],
-    max_chunk_bytes: int = 2**28,
-) -> Stored:
-    """Open an array for reading after its metadata were found to be what the schema says.
-
-    Zarr would follow whatever the metadata ask for: any codec, any chunk size. A store may come
-    from a stranger.
-
-    Args:
-        group_path: Folder of the group.
-        name: Name of the array.
-        dtypes: Admitted dtypes.
-        shape: Expected shape, None for any length along an axis.
-        max_chunk_bytes: Largest chunk that may be decoded.
-
-    Returns:
-        The array, read-only.
-
-    Raises:
-        StoreError: It is absent or not as the schema says.
-    """
-    path = group_path / name
-    document = load_json(path / "zarr.json")
-    found_shape: object = document.get("shape")
-    grid: Any = document.get("chunk_grid")
-    codecs: Any = document.get("codecs")
-    try:
-        chunk_shape = [int(n) for n in grid["configuration"]["chunk_shape"]]
-        codec_names = {str(codec["name"]) for codec in codecs}
-        lengths = [int(n) for n in cast("list[int]", found_shape)]
-        dtype = np.dtype(str(document["data_type"]))
-    except (KeyError, TypeError, ValueError, OverflowError, SyntaxError):
-        # NumPy parses some names of types as Python; int() of an infinity overflows.
-        raise StoreError(f"{path} is not an array of this schema") from None
-    fits = len(lengths) == len(shape) == len(chunk_shape) and all(
-        wanted is None or wanted == length
-        for wanted, length in zip(shape, lengths, strict=True)
+def create_head(group: zarr.Group, head: RunHead | ScanHead) -> None:
+    """Create the array of a head in a group and give it its first value."""
+    array = group.create_array(
+        "head",
+        shape=(HEAD_SLOTS,),
+        chunks=(HEAD_SLOTS,),
+        dtype="<i8",
+        compressors=[Crc32cCodec()],
+        fill_value=0,
+        chunk_key_encoding=CHUNK_KEYS,
     )
-    chunk_bytes = dtype.itemsize * int(np.prod(chunk_shape, dtype=object))
-    if not fits or dtype not in {np.dtype(d) for d in dtypes} or min(chunk_shape) < 1:
-        raise StoreError(
-            f"{path} has shape {lengths} and type {dtype}, not those of the schema"
-        )
-    if chunk_bytes > max_chunk_bytes or not codec_names <= _KNOWN_CODECS:
-        raise StoreError(
-            f"{path} asks for chunks of {chunk_bytes} bytes in {sorted(codec_names)}"
-        )
-    try:
-        return zarr.open_array(LocalStore(path, read_only=True), mode="r", zarr_format=3)
-    except Exception as error:
-        raise StoreError(f"{path} cannot be opened: {type(error).__name__}") from error
-
-
-def read_slice(array: Stored, start: int, stop: int) -> np.ndarray:
-    """Rows of an array.
-
-    Args:
-        array: The array.
-        start: First row.
-        stop: Row after the last.
-
-    Returns:
-        The rows.
-
-    Raises:
-        StoreError: A chunk is damaged or cannot be read.
-    """
-    try:
-        return np.asarray(array[start:stop])
-    except Exception as error:
-        # Codecs raise what they like: RuntimeError, ValueError, their own.
-        raise StoreError(
-            f"rows {start} to {stop} of {array.store_path} are damaged: {error}"
-        ) from error
+    array[:] = head.slots()

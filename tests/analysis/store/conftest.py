@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lossviz_analysis.store.creation import create_run
 from lossviz_analysis.store.description import RunDescription
 from lossviz_analysis.store.requests import DirectionSpec, ScanRequest
 from lossviz_analysis.store.schema import FIXED_COLUMNS
-from lossviz_analysis.store.writer import create_run
 
 
 @pytest.fixture(scope="session")

@@ -1,23 +1,25 @@
 """Checkpoints come back to the bit, or not at all."""
 
+import hashlib
 import json
 import math
-from types import SimpleNamespace
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossviz_analysis.store import checkpoints as checkpoints_module
 from lossviz_analysis.store.checkpoints import (
     Checkpoint,
     checkpoint_folder,
     read_checkpoint,
     read_info,
+    verify_checkpoint,
     write_checkpoint,
 )
+from lossviz_analysis.store.chunks import StoredArray
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.schema import MAX_CHUNK_FLOATS, even_chunk
 
@@ -27,8 +29,14 @@ def noise(*shape, dtype="f4"):
 
 
 def rewrite(path, change):
+    """As a stranger would: with a digest that fits the index."""
     document = json.loads(path.read_bytes())
     change(document)
+    attributes = document.get("attributes", {})
+    if isinstance(attributes.get("index"), list) and "index_digest" in attributes:
+        canonical = json.dumps(attributes["index"], sort_keys=True, separators=(",", ":"))
+        digest = hashlib.blake2b(canonical.encode(), digest_size=16).hexdigest()
+        attributes["index_digest"] = digest
     path.write_text(json.dumps(document))
 
 
@@ -230,29 +238,145 @@ def test_an_absurd_tensor_is_refused_before_it_is_read(stored, monkeypatch, num_
     def read(_array, start, stop):
         lengths.append(stop - start)
 
-    monkeypatch.setattr(checkpoints_module, "read_slice", read)
+    monkeypatch.setattr(StoredArray, "chunk", read)
     with pytest.raises(StoreError, match=reason):
         read_checkpoint(stored, 3)
     assert sum(lengths) < 20
 
 
 @pytest.mark.parametrize(
-    "blob", ["[1, 2]", "3", "", "{", "[" * 20_000, "\udc00"], ids=lambda text: ascii(text)[:9]
+    "blob",
+    [b"[1, 2]", b"3", b"", b"{", b"[" * 20_000, b"\xed\xb0\x80"],
+    ids=lambda content: ascii(content)[:9],
 )
-def test_a_blob_that_is_no_json_object_is_a_store_error(tmp_path, monkeypatch, blob):
-    """With a digest that fits, as a stranger would make it."""
+def test_a_blob_that_is_no_json_object_is_a_store_error(tmp_path, blob):
+    """With digests, lengths and checksums that fit, as a stranger would make them."""
+    content = Checkpoint(epoch=0, parameters={"w": noise(3)})
+    write_checkpoint(tmp_path, 1, content, record=0, attempt=1)
+    folder = checkpoint_folder(tmp_path, 1)
+    (folder / "blob" / "c.0").write_bytes(
+        blob + google_crc32c.value(blob).to_bytes(4, "little")
+    )
 
-    def encode():
-        return blob.encode(errors="surrogatepass")
+    def declare(document):
+        document["shape"] = [len(blob)]
+        document["chunk_grid"]["configuration"]["chunk_shape"] = [max(1, len(blob))]
 
-    def dumps(_content):
-        return SimpleNamespace(encode=encode)
+    rewrite(folder / "blob" / "zarr.json", declare)
+    digest = hashlib.blake2b(noise(3).tobytes() + blob, digest_size=16).hexdigest()
+    rewrite(folder / "zarr.json", attribute("digest", digest))
+    rewrite(folder / "zarr.json", attribute("num_bytes", 12 + len(blob)))
+    for read in (read_checkpoint, verify_checkpoint):
+        with pytest.raises(StoreError, match="damaged"):
+            read(tmp_path, 1)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoints_module, "json", SimpleNamespace(dumps=dumps))
-        write_checkpoint(tmp_path, 1, Checkpoint(epoch=0, parameters={}), record=0, attempt=1)
+
+def test_a_sound_checkpoint_is_verified_without_being_held_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("lossviz_analysis.store.schema.MAX_CHUNK_FLOATS", 100)
+    values = noise(1_000)
+    content = Checkpoint(epoch=0, parameters={"w": values}, buffers={"n": np.array(3, "i8")})
+    write_checkpoint(tmp_path, 1, content, record=-1, attempt=1)
+    read, rows = StoredArray.read, []
+
+    def watched(array, start, stop, **options):
+        rows.append(stop - start)
+        return read(array, start, stop, **options)
+
+    monkeypatch.setattr(StoredArray, "read", watched)
+    verify_checkpoint(tmp_path, 1)
+    assert sorted(rows)[-1] == 100
+    assert rows.count(100) == 10
+
+
+@pytest.mark.parametrize("name", ["params_f32/c.0", "buffers_i64/c.0", "blob/c.0"])
+@pytest.mark.parametrize("how", ["flipped", "missing", "empty", "link"])
+def test_verifying_finds_what_reading_finds(stored, tmp_path, name, how):
+    path = checkpoint_folder(stored, 3) / name
+    match how:
+        case "flipped":
+            flip(path)
+        case "missing":
+            path.unlink()
+        case "empty":
+            path.write_bytes(b"")
+        case _:
+            path.rename(tmp_path / "elsewhere")
+            path.symlink_to(tmp_path / "elsewhere")
+    for look in (verify_checkpoint, read_checkpoint):
+        with pytest.raises(StoreError):
+            look(stored, 3)
+
+
+def test_verifying_finds_swapped_chunks_of_one_array(tmp_path, monkeypatch):
+    monkeypatch.setattr("lossviz_analysis.store.schema.MAX_CHUNK_FLOATS", 100)
+    content = Checkpoint(epoch=0, parameters={"w": noise(1_000)})
+    write_checkpoint(tmp_path, 1, content, record=-1, attempt=1)
+    folder = checkpoint_folder(tmp_path, 1) / "params_f32"
+    one, other = ((folder / name).read_bytes() for name in ("c.0", "c.1"))
+    (folder / "c.0").write_bytes(other)
+    (folder / "c.1").write_bytes(one)
+    with pytest.raises(StoreError, match="digest"):
+        verify_checkpoint(tmp_path, 1)
+
+
+def test_an_index_moved_by_one_value_is_found_by_its_digest(stored):
+    path = checkpoint_folder(stored, 3) / "zarr.json"
+    document = json.loads(path.read_bytes())
+    document["attributes"]["index"][0]["offset"] += 1
+    path.write_text(json.dumps(document))
+    with pytest.raises(StoreError, match="index does not match"):
+        read_checkpoint(stored, 3)
+
+
+def bfloat16_bits(values):
+    """The upper half of each float32, rounded to nearest, ties to even."""
+    bits = np.asarray(values, "<f4").view("<u4").astype(np.uint64)
+    return ((bits + 0x7FFF + (bits >> 16 & 1)) >> 16).astype("<u2")
+
+
+def test_types_numpy_has_none_for_come_back_as_the_bits_they_were(tmp_path):
+    values = np.array([1.0, -2.5, 3.1415927, np.inf, 1e-40, 65_504.0], "f4")
+    bits = bfloat16_bits(values).reshape(2, 3)
+    content = Checkpoint(
+        epoch=0,
+        parameters={"w": bits, "plain": noise(4)},
+        buffers={"b": np.arange(256, dtype="u1"), "counter": np.arange(3, dtype="u2")},
+        views={"w": "bfloat16", "b": "float8_e4m3fn"},
+    )
+    write_checkpoint(tmp_path, 1, content, record=-1, attempt=1)
+    found = read_checkpoint(tmp_path, 1)
+    assert found.views == {"w": "bfloat16", "b": "float8_e4m3fn"}
+    assert found.parameters["w"].dtype == np.uint16
+    assert found.parameters["w"].tobytes() == bits.tobytes()
+    assert found.buffers["b"].tobytes() == bytes(range(256))
+    back = (found.parameters["w"].astype("<u4") << 16).view("<f4").ravel()
+    assert back[:2].tolist() == [1.0, -2.5]
+    assert abs(back[2] - values[2]) < 2**-7
+    verify_checkpoint(tmp_path, 1)
+
+
+@pytest.mark.parametrize("view", [7, None, ["bfloat16"], "x" * 5_000])
+def test_a_view_that_is_no_short_text_is_refused(stored, view):
+    rewrite(checkpoint_folder(stored, 3) / "zarr.json", entry(view=view))
+    with pytest.raises(StoreError, match="view"):
+        read_checkpoint(stored, 3)
+
+
+@pytest.mark.parametrize("depth", [900, 990, 5_000])
+def test_a_deep_index_is_a_store_error(stored, depth):
+    path = checkpoint_folder(stored, 3) / "zarr.json"
+    rewrite(path, entry(more="@"))
+    text = path.read_text().replace('"@"', "[" * depth + "]" * depth)
+    path.write_text(text)
     with pytest.raises(StoreError):
-        read_checkpoint(tmp_path, 1)
+        read_checkpoint(stored, 3)
+
+
+def test_half_a_character_becomes_a_question_mark(stored):
+    rewrite(checkpoint_folder(stored, 3) / "zarr.json", attribute("framework", "a\ud800b"))
+    assert read_checkpoint(stored, 3).framework == "a?b"
+    rewrite(checkpoint_folder(stored, 3) / "zarr.json", attribute("framework", "🐈"))
+    assert read_checkpoint(stored, 3).framework == "🐈"
 
 
 @given(st.integers(0, 2**34))

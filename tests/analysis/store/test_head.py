@@ -13,7 +13,6 @@ from lossviz_analysis.store.head import (
     RunHead,
     ScanHead,
     TornHeadError,
-    create_head,
     read_block,
     read_run_head,
     read_scan_head,
@@ -29,6 +28,7 @@ from lossviz_analysis.store.schema import (
     ScanSlot,
     ScanState,
 )
+from lossviz_analysis.store.zarr_arrays import create_head
 
 big = st.integers(0, 2**62)
 run_heads = st.builds(
@@ -72,6 +72,7 @@ def pauses(monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path):
+    (tmp_path / "head").mkdir()
     write_head(tmp_path, RunHead(sequence=4, num_records=2, nonce=77))
     return tmp_path
 
@@ -191,6 +192,8 @@ def test_a_full_run_is_not_refused(folder):
 
 
 def test_a_run_is_no_scan_and_a_scan_is_no_run(tmp_path):
+    for name in ("run", "scan"):
+        (tmp_path / name / "head").mkdir(parents=True)
     write_head(tmp_path / "run", RunHead())
     write_head(tmp_path / "scan", ScanHead())
     with pytest.raises(TornHeadError):
@@ -200,7 +203,15 @@ def test_a_run_is_no_scan_and_a_scan_is_no_run(tmp_path):
 
 
 def test_a_scan_in_an_unknown_state_is_refused(tmp_path):
+    (tmp_path / "head").mkdir()
     write_head(tmp_path, ScanHead())
     change(tmp_path, ScanSlot.STATE, 17)
     with pytest.raises(TornHeadError, match="unknown state"):
         read_scan_head(tmp_path)
+
+
+def test_a_head_whose_folder_is_gone_is_not_written(tmp_path):
+    """Or a run that was deleted while it was written would rise again as a head alone."""
+    with pytest.raises(FileNotFoundError):
+        write_head(tmp_path / "gone", RunHead())
+    assert list(tmp_path.iterdir()) == []

@@ -64,7 +64,7 @@ def test_records_are_where_the_page_says(written, counts_of):
     assert root.attrs["class_names"] == ["class 0", "class 1", "class 2"]
 
     confusion = root["records/confusion"]
-    assert confusion.shape == (65_536, 2, 3, 3)
+    assert confusion.shape == (2**24, 2, 3, 3)
     assert confusion.dtype == np.dtype("<i4")
     found = confusion[: head[NUM_RECORDS]]
     assert np.array_equal(found, np.stack([counts_of(n) for n in range(3)]))

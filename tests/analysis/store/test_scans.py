@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from lossviz_analysis.store import scans as scans_module
+from lossviz_analysis.store.chunks import StoredArray
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.lock import LockHeldError, is_held
-from lossviz_analysis.store.pins import pinned_checkpoints
+from lossviz_analysis.store.pins import Pins
 from lossviz_analysis.store.requests import DirectionSpec
 from lossviz_analysis.store.scan_geometry import ScanGeometry
 from lossviz_analysis.store.scan_writer import ScanWriter
@@ -523,7 +524,7 @@ def test_absurdly_many_cells_are_refused_before_they_are_allocated(start, run, m
     def read(*_):
         pytest.fail("it was read")
 
-    monkeypatch.setattr(scans_module, "read_slice", read)
+    monkeypatch.setattr(StoredArray, "chunk", read)
     with pytest.raises(StoreError, match="more than any scan"):
         ScanReader(run, scan.scan_id).cells()
 
@@ -541,7 +542,7 @@ def test_damaged_cells_are_an_error_not_data(start):
 
 
 def test_scans_pin_the_checkpoints_they_start_from_and_point_to(run, ask):
-    assert pinned_checkpoints(run) == frozenset()
+    assert Pins(run).numbers() == frozenset()
     submit(run, ask(checkpoint=4))
     submit(
         run,
@@ -558,7 +559,7 @@ def test_scans_pin_the_checkpoints_they_start_from_and_point_to(run, ask):
     broken = run / "scans" / "broken"
     broken.mkdir()
     (broken / "zarr.json").write_text("{")
-    assert pinned_checkpoints(run) == {4, 6, 9}
+    assert Pins(run).numbers() == {4, 6, 9}
 
 
 def test_confusion_matrices_are_kept_until_they_would_take_too_much():

@@ -1,0 +1,74 @@
+"""Room on a disk that others fill: what is kept back, and what a checkpoint needs."""
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from lossviz_analysis.store.schema import BALLAST_NAME
+
+BALLAST_BYTES = 8 * 2**20
+RESERVE_BYTES = 64 * 2**20
+RESERVE_SHARE = 0.05
+"""What a checkpoint leaves free, for records and for others: the smaller of the two."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one it came from, says that the disk or the quota is used up."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def has_room(folder: Path, num_bytes: int) -> bool:
+    """Whether a checkpoint fits on the disk with a reserve left over.
+
+    Args:
+        folder: Where it would go.
+        num_bytes: Its size before compression.
+
+    Returns:
+        Whether it fits; True where the file system does not say.
+    """
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return True
+    free, total = found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
+    return free >= 1.1 * num_bytes + min(RESERVE_BYTES, RESERVE_SHARE * total)
+
+
+class Ballast:
+    """A file that takes up 8 MiB, dropped to be able to say that the disk is full."""
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / BALLAST_NAME
+
+    def load(self) -> None:
+        """Take up the room, unless the disk is too small or too full to spare it."""
+        if self._path.is_symlink() or not has_room(self._path.parent, 2 * BALLAST_BYTES):
+            return
+        with contextlib.suppress(OSError):
+            descriptor = os.open(
+                self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644
+            )
+            try:
+                os.posix_fallocate(descriptor, 0, BALLAST_BYTES)
+            finally:
+                os.close(descriptor)
+
+    def drop(self) -> bool:
+        """Give the room back.
+
+        Returns:
+            Whether there was any to give.
+        """
+        try:
+            self._path.unlink()
+        except OSError:
+            return False
+        return True
