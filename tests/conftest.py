@@ -133,11 +133,11 @@ def end_processes(wait_for: Wait) -> Callable[[Path], None]:
             if holder is not None and holder.is_local and is_held(folder):
                 os.kill(holder.pid, signal.SIGKILL)
                 wait_for(lambda held=folder: not is_held(held), f"{folder} let go")
-        for worker in launch._workers:
+        for worker in launch._children:
             if worker.poll() is None and not is_held(run / "scans"):
                 worker.kill()
             worker.wait()
-        launch._workers.clear()
+        launch._children.clear()
 
     return end
 

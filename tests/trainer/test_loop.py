@@ -1,15 +1,18 @@
 """The training loop on real digits, in this process: what it records, and where it can stop."""
 
+import contextlib
 import math
 
 import numpy as np
 import pytest
 import torch
 
+from lossviz_analysis.store.backlog import Backlog
 from lossviz_analysis.store.checkpoints import Checkpoint
+from lossviz_analysis.store.creation import create_run
 from lossviz_analysis.store.description import RunDescription
 from lossviz_analysis.store.reader import RunReader
-from lossviz_analysis.store.writer import RunWriter, create_run
+from lossviz_analysis.store.writer import RunWriter
 from lossviz_trainer.evaluate import evaluate
 from lossviz_trainer.loop import SCALAR_COLUMNS, LoopSettings, Position, Trainer
 from lossviz_trainer.models import build_model
@@ -64,24 +67,31 @@ def new_run(tmp_path):
 def train(some_digits):
     """Trains a run from its newest checkpoint on, as the daemon does; says whether it ended."""
 
-    def go(path, model, *, stop_after=None, num_train=200, recipe=None, every=1):
-        with RunWriter(path) as writer:
+    def go(
+        path, model, *, stop_after=None, num_train=200, recipe=None, every=1, seconds=math.inf
+    ):
+        with RunWriter(path) as writer, contextlib.closing(Backlog(writer)) as backlog:
             trainer = Trainer(
                 model,
                 move_to_device(some_digits(num_train, 60), CPU),
-                writer,
+                backlog,
                 LoopSettings(
-                    recipe=recipe or recipe_of(), seed=3, checkpoint_every=every, micro_batch=50
+                    recipe=recipe or recipe_of(),
+                    seed=3,
+                    checkpoint_every=every,
+                    checkpoint_seconds=seconds,
+                    micro_batch=50,
                 ),
                 StopAfter(stop_after),
             )
-            position = Position()
+            position, losses = Position(), []
             if writer.head.latest_checkpoint:
                 content = RunReader(path).checkpoint(writer.head.latest_checkpoint)
                 restore(model, content, trainer.optimiser)
                 trainer.best_accuracy = content.extra["best_accuracy"] or -math.inf
                 position = Position(content.epoch, content.step)
-            return trainer.run(position), trainer
+                losses = content.extra["step_losses"]
+            return trainer.run(position, losses), trainer
 
     return go
 
@@ -236,13 +246,31 @@ def test_a_resumed_run_ends_with_the_same_bits(new_run, train, fresh_model, stop
     (columns, counts), (again, counts_again) = records(whole), records(parts)
     assert again["epoch"].tolist() == columns["epoch"].tolist()
     assert np.array_equal(counts, counts_again)
-    for name in ("train_loss", "test_loss", "weight_norm", "learning_rate"):
+    for name in ("train_loss", "test_loss", "step_loss", "weight_norm", "learning_rate"):
         assert again[name].tolist() == columns[name].tolist(), name
     best = [
         next(i.epoch for i in r.checkpoints() if i.number == r.head().best_checkpoint)
         for r in (first, second)
     ]
     assert best[0] == best[1]
+
+
+def test_checkpoints_within_an_epoch_are_exact_too(new_run, train):
+    whole, timed = new_run("whole"), new_run("timed")
+    assert train(whole, mlp())[0]
+    assert not train(timed, mlp(), stop_after=10, seconds=0.0)[0]  # one before every step
+    steps = [(info.epoch, info.step) for info in RunReader(timed).checkpoints()]
+    assert steps[-3:] == [(1, 1), (1, 2), (1, 3)]
+    # The last ones are lost with the machine: an older one leads to the same end.
+    with RunWriter(timed) as writer:
+        latest = writer.head.latest_checkpoint
+        writer._publish(latest_checkpoint=latest - 1)
+    assert train(timed, mlp(), seconds=0.05)[0]
+    ends = [r.checkpoint(r.head().latest_checkpoint) for r in map(RunReader, (whole, timed))]
+    assert bits_of(ends[0]) == bits_of(ends[1])
+    (columns, counts), (again, counts_again) = records(whole), records(timed)
+    assert np.array_equal(counts, counts_again)
+    assert again["step_loss"].tolist() == columns["step_loss"].tolist()
 
 
 def test_another_seed_ends_with_other_bits(new_run, train):

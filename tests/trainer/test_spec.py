@@ -21,6 +21,7 @@ def test_every_field_arrives():
         "seed": 4,
         "device": "cpu",
         "checkpoint_every": 2,
+        "checkpoint_minutes": 2.5,
         "keep_bytes": 10**9,
         "data_root": "/data",
         "download": False,
@@ -63,3 +64,33 @@ def test_decoded_images_are_kept_beside_the_runs():
 def test_anything_else_is_refused_with_a_reason(text, reason):
     with pytest.raises(LossvizError, match=reason):
         TrainingSpec.from_json(text)
+
+
+def test_a_spec_survives_the_way_through_json():
+    spec = TrainingSpec.from_json(
+        json.dumps({"run": "/x/y.zarr", "overrides": {"epochs": 3}, "data_root": "/d"})
+    )
+    assert TrainingSpec.from_json(spec.to_json()) == spec
+
+
+def test_a_resume_goes_by_what_the_run_remembers_unless_told_otherwise():
+    first = TrainingSpec(run=Path("/x"), checkpoint_every=3, checkpoint_minutes=5, device="cpu")
+    again = TrainingSpec(run=Path("/x"), resume=True, checkpoint_every=7)
+    found = again.with_settings(json.loads(json.dumps(first.settings())))
+    assert (found.checkpoint_every, found.checkpoint_minutes, found.device) == (7, 5, "cpu")
+    assert found.keep_bytes is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"checkpoint_every": "3", "device": 4, "keep_bytes": True, "checkpoint_minutes": []}],
+)
+def test_settings_of_another_kind_are_passed_over(settings):
+    spec = TrainingSpec(run=Path("/x"), resume=True)
+    assert spec.with_settings(settings) == spec
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan")])
+def test_minutes_that_are_none_are_refused(minutes):
+    with pytest.raises(LossvizError, match="--checkpoint-minutes"):
+        TrainingSpec(run=Path("/x"), checkpoint_minutes=minutes)

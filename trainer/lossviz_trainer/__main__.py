@@ -1,16 +1,21 @@
-"""`python -P -m lossviz_trainer train SPEC | work RUN`, as the command line starts them.
+"""`python -P -m lossviz_trainer train SPEC | wait SPEC LOCK | work RUN [--trust]`.
 
 Started with -P, so that a file of the user's that happens to be called like one of ours is not
-imported from the folder they stand in.
+imported from the folder they stand in. What needs torch is imported late: a paused training is
+to do without it.
 """
 
+import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 from lossviz_analysis.errors import LossvizError
-from lossviz_trainer.daemon import report, train
+from lossviz_trainer.process import become, report
 from lossviz_trainer.spec import TrainingSpec
-from lossviz_trainer.worker import work
+from lossviz_trainer.waiting import wait
+
+USAGE = "usage: python -P -m lossviz_trainer train SPEC | wait SPEC LOCK | work RUN [--trust]"
 
 
 def main(arguments: list[str]) -> int:
@@ -23,17 +28,23 @@ def main(arguments: list[str]) -> int:
         The exit code.
     """
     match arguments:
-        case ["train", spec]:
+        case ["train", spec, *lock]:
             try:
                 parsed = TrainingSpec.from_json(spec)
             except LossvizError as error:
                 report("error", message=str(error))
                 return 2
-            return train(parsed)
-        case ["work", run]:
-            return work(Path(run))
+            daemon: Any = importlib.import_module("lossviz_trainer.daemon")
+            return daemon.train(parsed, int(lock[0]) if lock else None)
+        case ["wait", spec, lock]:
+            if wait(spec, int(lock)):
+                become("train", spec, int(lock))
+            return 0
+        case ["work", run, *trust] if trust in ([], ["--trust"]):
+            worker: Any = importlib.import_module("lossviz_trainer.worker")
+            return worker.work(Path(run), trust=bool(trust))
         case _:
-            report("error", message="usage: python -P -m lossviz_trainer train SPEC | work RUN")
+            report("error", message=USAGE)
             return 2
 
 

@@ -7,15 +7,16 @@ and the store is the only channel.
 
 import contextlib
 import importlib.metadata
-import json
 import logging
+import math
 import os
 import platform
-import signal
 import socket
 import sys
 import time
 import uuid
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,24 +24,30 @@ from typing import Any
 import torch
 
 from lossviz_analysis.errors import LossvizError
+from lossviz_analysis.store.backlog import Backlog
 from lossviz_analysis.store.checkpoints import Checkpoint
-from lossviz_analysis.store.description import RunDescription
+from lossviz_analysis.store.control import Wish
+from lossviz_analysis.store.creation import create_run
+from lossviz_analysis.store.description import RunDescription, read_description
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.retention import Retention
-from lossviz_analysis.store.schema import RunState
-from lossviz_analysis.store.writer import LOG_NAME, RunWriter, create_run
+from lossviz_analysis.store.schema import LOG_NAME, RunState
+from lossviz_analysis.store.waiting import PausedRun
+from lossviz_analysis.store.writer import RunWriter
 from lossviz_trainer.datasets.images import Dataset
 from lossviz_trainer.datasets.load import DATA_WORDS, load_dataset
 from lossviz_trainer.device import choose_device, micro_batch_for
 from lossviz_trainer.loop import SCALAR_COLUMNS, LoopSettings, Position, Trainer
 from lossviz_trainer.models import build_model
 from lossviz_trainer.problem import Progress, describe_data, rebuild_model, reload_data
+from lossviz_trainer.process import become, listen, report
 from lossviz_trainer.recipes import Recipe, resolve_recipe
 from lossviz_trainer.resident import move_to_device
 from lossviz_trainer.spec import TrainingSpec
 from lossviz_trainer.state import restore
 
+WISH_SECONDS = 0.2
 SMALL_MODEL_PARAMETERS = 5_000_000
 """Up to here a checkpoint is written after every epoch."""
 
@@ -59,18 +66,32 @@ class StopFlag:
 
     def listen(self) -> None:
         """Stop on SIGTERM and SIGINT; a vanished terminal is no reason to."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._set)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        listen(self._set)
 
     def _set(self, _number: int, _frame: FrameType | None) -> None:
         self._is_set = True
 
 
-def report(event: str, **values: str | int) -> None:
-    """Tell whoever started this process; nobody listening is no reason to stop."""
-    with contextlib.suppress(OSError):
-        os.write(1, (json.dumps({"event": event, **values}) + "\n").encode())
+class Wishes:
+    """Whether the loop should leave: a signal, or a word left in the run."""
+
+    def __init__(self, stop: StopFlag, writer: RunWriter) -> None:
+        self.wish = Wish.NOTHING
+        """What ended the loop."""
+        self._stop = stop
+        self._writer = writer
+        self._looked = -math.inf
+
+    def __call__(self) -> bool:
+        """Whether somebody asked to stop or to pause; looked up five times a second."""
+        if self.wish:
+            return True
+        if self._stop():
+            self.wish = Wish.STOP
+        elif time.monotonic() - self._looked >= WISH_SECONDS:
+            self._looked = time.monotonic()
+            self.wish = self._writer.wish()
+        return bool(self.wish)
 
 
 def log_into(run: Path) -> None:
@@ -84,11 +105,12 @@ def log_into(run: Path) -> None:
     )
 
 
-def train(spec: TrainingSpec) -> int:
+def train(spec: TrainingSpec, lock: int | None = None) -> int:
     """Create or resume a run and train it.
 
     Args:
         spec: What to do.
+        lock: Descriptor of the run's lock, where this process held it before it was paused.
 
     Returns:
         Exit code: 0 finished or stopped as asked, 1 failed while training, 2 refused.
@@ -96,6 +118,8 @@ def train(spec: TrainingSpec) -> int:
     stop = StopFlag()
     dataset: Dataset | None = None
     try:
+        if spec.resume:
+            spec = spec.with_settings(read_description(spec.run).settings)
         device = choose_device(spec.device)
         if not spec.resume:
             dataset = _load(spec)
@@ -104,23 +128,65 @@ def train(spec: TrainingSpec) -> int:
         if dataset is not None:
             _create(spec, dataset)
         writer = RunWriter(spec.run, retention=_retention(spec))
-        writer.open()
+        writer.open(adopting=lock)
     except LossvizError as error:
         report("error", message=str(error))
+        if lock is not None:
+            _stay_stopped(spec.run, lock, str(error))
         return 2
     with contextlib.closing(writer):
-        report("created", run=str(spec.run))
-        log_into(spec.run)
-        try:
-            writer.set_state(RunState.RUNNING)
-            finished = _train(spec, writer, device, stop, dataset)
-        except Exception as error:
-            log.exception("training failed")
-            sentence = str(error) if isinstance(error, LossvizError) else _sentence(error)
-            writer.set_state(RunState.FAILED, sentence)
-            return 1
-        writer.set_state(RunState.FINISHED if finished else RunState.STOPPED)
-        log.info("finished" if finished else "stopped; resume goes on from here")
+        if lock is None:
+            report("created", run=str(spec.run))
+            log_into(spec.run)
+        wishes = Wishes(stop, writer)
+        backlog = Backlog(writer, should_give_up=lambda: bool(backlog.trouble) and wishes())
+        with contextlib.closing(backlog):
+            code = _train_to_an_end(spec, backlog, device, wishes, dataset)
+        if wishes.wish == Wish.PAUSE and code == 0:
+            # Only the end of a program gives back everything on the device, its context
+            # included; the checkpoint just written is as exact as a model kept in memory.
+            become("wait", replace(spec, resume=True).to_json(), writer.hand_over())
+        return code
+
+
+def _stay_stopped(run: Path, lock: int, sentence: str) -> None:
+    """Say why a paused run does not go on."""
+    with contextlib.suppress(LossvizError, OSError):
+        paused = PausedRun(run)
+        paused.adopt(lock)
+        paused.stop(sentence)
+
+
+def _train_to_an_end(
+    spec: TrainingSpec,
+    backlog: Backlog,
+    device: torch.device,
+    wishes: Wishes,
+    dataset: Dataset | None,
+) -> int:
+    """Train, and say in the run how it ended; the exit code."""
+    try:
+        backlog.say(RunState.RUNNING)
+        is_finished = _train(spec, backlog, device, wishes, dataset)
+        is_written = backlog.flush()
+    except Exception as error:
+        log.exception("training failed")
+        sentence = str(error) if isinstance(error, LossvizError) else _sentence(error)
+        backlog.say(RunState.FAILED, sentence)
+        return 1
+    name = spec.run.name
+    if not is_written:
+        backlog.say(RunState.STOPPED, f"stopped while {backlog.trouble}; that is trained again")
+        log.warning("stopped while %s", backlog.trouble)
+    elif is_finished:
+        backlog.say(RunState.FINISHED)
+        log.info("finished")
+    elif wishes.wish == Wish.PAUSE:
+        backlog.say(RunState.PAUSED, f"lossviz-tui resume {name} goes on")
+        log.info("paused; the device is free")
+    else:
+        backlog.say(RunState.STOPPED)
+        log.info("stopped; resume goes on from here")
     return 0
 
 
@@ -188,6 +254,7 @@ def _create(spec: TrainingSpec, dataset: Dataset) -> None:
                 seed=spec.seed,
             ),
             recipe=recipe.to_json(),
+            settings=spec.settings(),
             versions=_versions(),
         ),
     )
@@ -223,36 +290,40 @@ def _versions() -> dict[str, Any]:
 
 def _train(
     spec: TrainingSpec,
-    writer: RunWriter,
+    backlog: Backlog,
     device: torch.device,
-    stop: StopFlag,
+    should_stop: Callable[[], bool],
     dataset: Dataset | None,
 ) -> bool:
-    description = writer.description
+    description = backlog.writer.description
     recipe = Recipe.from_json(description.recipe)
     seed = int(description.model.get("seed", 0))
     if dataset is None:
         dataset = reload_data(spec.run, description)
-    resume_from = _newest_sound_checkpoint(writer)
+    resume_from = _newest_sound_checkpoint(spec.run)
     model = rebuild_model(description, seed=seed).to(device)
     num_parameters = sum(p.numel() for p in model.parameters())
     every = spec.checkpoint_every or (1 if num_parameters <= SMALL_MODEL_PARAMETERS else 5)
     trainer = Trainer(
         model,
         move_to_device(dataset, device),
-        writer,
+        backlog,
         LoopSettings(
             recipe=recipe,
             seed=seed,
             checkpoint_every=every,
+            checkpoint_seconds=60.0 * spec.checkpoint_minutes
+            if spec.checkpoint_minutes
+            else math.inf,
             micro_batch=micro_batch_for(device),
         ),
-        stop,
+        should_stop,
     )
-    position = Position()
+    position, losses = Position(), []
     if resume_from is not None:
         restore(model, resume_from, trainer.optimiser)
         position = Position(resume_from.epoch, resume_from.step)
+        losses = resume_from.extra.get("step_losses", [])
         best = resume_from.extra.get("best_accuracy")
         if isinstance(best, float):
             trainer.best_accuracy = best
@@ -265,12 +336,12 @@ def _train(
         position.step,
         recipe.epochs,
     )
-    return trainer.run(position)
+    return trainer.run(position, losses)
 
 
-def _newest_sound_checkpoint(writer: RunWriter) -> Checkpoint | None:
+def _newest_sound_checkpoint(run: Path) -> Checkpoint | None:
     """The newest checkpoint that reads well; a damaged one falls back to the one before."""
-    reader = RunReader(writer.path)
+    reader = RunReader(run)
     damage: StoreError | None = None
     for info in reversed(reader.checkpoints()):
         try:

@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import SGD
 
+from lossviz_analysis.store.backlog import Backlog
 from lossviz_analysis.store.schema import FIXED_COLUMNS, Phase
-from lossviz_analysis.store.writer import RunWriter
 from lossviz_trainer.augment import random_crop, random_flip
 from lossviz_trainer.evaluate import Evaluation, evaluate
 from lossviz_trainer.randomness import generator_for
@@ -57,18 +57,20 @@ class LoopSettings:
     seed: int
     checkpoint_every: int
     """Epochs between checkpoints; the last epoch always has one."""
+    checkpoint_seconds: float = math.inf
+    """After so long without a checkpoint one is due also within an epoch."""
     micro_batch: int
     """Examples in one forward pass of an evaluation."""
 
 
 class Trainer:
-    """One model, its optimiser, its data and the writer of its run."""
+    """One model, its optimiser, its data and the backlog of its run."""
 
     def __init__(
         self,
         model: nn.Module,
         data: ResidentData,
-        writer: RunWriter,
+        backlog: Backlog,
         settings: LoopSettings,
         should_stop: Callable[[], bool],
     ) -> None:
@@ -83,11 +85,14 @@ class Trainer:
         )
         self.best_accuracy = -math.inf
         self._data = data
-        self._writer = writer
+        self._backlog = backlog
+        self._writer = backlog.writer
         self._settings = settings
         self._should_stop = should_stop
         self._last_rate = math.nan
         self._saved: Position | None = None
+        self._saved_at = -math.inf
+        self._losses: list[Tensor] = []
 
     @property
     def steps_per_epoch(self) -> int:
@@ -98,18 +103,21 @@ class Trainer:
         num, size = len(self._data.train), self._settings.recipe.batch_size
         return num // size + (1 if num % size > 1 else 0)
 
-    def run(self, start: Position) -> bool:
+    def run(self, start: Position, step_losses: Sequence[float] = ()) -> bool:
         """Train from a position to the end of the recipe, or until asked to stop.
 
         Args:
             start: Where the model and the optimiser stand.
+            step_losses: Losses of the steps already done in that epoch.
 
         Returns:
             Whether the recipe's last epoch is done.
         """
         if self._writer.head.latest_checkpoint == 0:
             self._save(start, is_best=False)
-        self._saved = start
+        self._saved, self._saved_at = start, time.monotonic()
+        device = self._data.train.labels.device
+        self._losses = [torch.tensor(loss, device=device) for loss in step_losses]
         step = start.step
         for epoch in range(start.epoch, self._settings.recipe.epochs):
             if not self._epoch(epoch, step):
@@ -127,7 +135,9 @@ class Trainer:
         order = torch.randperm(
             len(self._data.train), generator=generator_for(self._settings.seed, epoch)
         ).to(self._data.train.labels.device)
-        losses: list[Tensor] = []
+        if first_step == 0:
+            self._losses = []
+        losses = self._losses
         self.model.train()
         for step in range(first_step, self.steps_per_epoch):
             if self._should_stop():
@@ -135,6 +145,8 @@ class Trainer:
                     self._save(Position(epoch, step), is_best=False)
                 log.info("stopped in epoch %d after %d steps", epoch + 1, step)
                 return False
+            if time.monotonic() - self._saved_at >= self._settings.checkpoint_seconds:
+                self._save(Position(epoch, step), is_best=False)
             losses.append(self._step(epoch, step, order))
             self._pulse(epoch, step + 1, first_step, losses, started)
         trained = time.monotonic()
@@ -233,7 +245,7 @@ class Trainer:
             "test_accuracy": test.accuracy,
             "weight_norm": float(torch.stack(weights).sum().sqrt()),
         }
-        self._writer.commit_record(np.stack([train.counts, test.counts]), scalars)
+        self._backlog.record(np.stack([train.counts, test.counts]), scalars)
         log.info(
             "epoch %d: train loss %.4f, test accuracy %.2f %%, %.0f images/s, %.1f s",
             epoch,
@@ -264,7 +276,11 @@ class Trainer:
             self.optimiser,
             epoch=position.epoch,
             step=position.step,
-            extra={"best_accuracy": best, "seed": self._settings.seed},
+            extra={
+                "best_accuracy": best,
+                "seed": self._settings.seed,
+                "step_losses": torch.stack(self._losses).tolist() if position.step else [],
+            },
         )
-        self._writer.commit_checkpoint(content, is_best=is_best)
-        self._saved = position
+        self._backlog.checkpoint(content, is_best=is_best)
+        self._saved, self._saved_at = position, time.monotonic()

@@ -2,11 +2,19 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
 from lossviz_analysis.errors import LossvizError
+
+SETTINGS: Mapping[str, tuple[type, ...]] = {
+    "checkpoint_every": (int,),
+    "checkpoint_minutes": (int, float),
+    "keep_bytes": (int,),
+    "device": (str,),
+}
+"""Fields that a run remembers for its resumes, and their types."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +35,8 @@ class TrainingSpec:
     device: str = "auto"
     checkpoint_every: int | None = None
     """Epochs between checkpoints; None chooses by the size of the model."""
+    checkpoint_minutes: float | None = None
+    """Minutes after which a checkpoint is due also within an epoch; None means never."""
     keep_bytes: int | None = None
     """Byte budget of the kept checkpoints; None means the default of the retention rule."""
     data_root: Path | None = None
@@ -46,6 +56,10 @@ class TrainingSpec:
         if self.checkpoint_every is not None and self.checkpoint_every < 1:
             raise LossvizError(
                 f"--checkpoint-every must be at least 1; got {self.checkpoint_every!r}"
+            )
+        if self.checkpoint_minutes is not None and not self.checkpoint_minutes > 0:
+            raise LossvizError(
+                f"--checkpoint-minutes must be more than 0; got {self.checkpoint_minutes!r}"
             )
 
     @classmethod
@@ -73,6 +87,37 @@ class TrainingSpec:
             if fields.get(name) is not None:
                 fields[name] = Path(str(fields[name])).absolute()
         return cls(**fields)
+
+    def to_json(self) -> str:
+        """The spec as `from_json` reads it."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values["overrides"] = dict(self.overrides)
+        return json.dumps(values, default=str)
+
+    def settings(self) -> dict[str, Any]:
+        """What a run remembers of how to go on, apart from what it computes."""
+        return {name: getattr(self, name) for name in SETTINGS}
+
+    def with_settings(self, remembered: Mapping[str, Any]) -> Self:
+        """The spec of a resume: what it leaves open is as the run remembers it.
+
+        Args:
+            remembered: The run's settings, which a stranger may have written.
+
+        Returns:
+            The completed spec.
+
+        Raises:
+            LossvizError: A number among them is out of bounds.
+        """
+        known = {
+            name: remembered[name]
+            for name, kinds in SETTINGS.items()
+            if getattr(self, name) in (None, "auto")
+            and isinstance(remembered.get(name), kinds)
+            and not isinstance(remembered.get(name), bool)
+        }
+        return replace(self, **known)
 
     @property
     def cache_folder(self) -> Path:

@@ -20,6 +20,8 @@ COMMANDS: dict[str, str] = {
     "export": "lossviz_tui.cli.export",
     "runs": "lossviz_tui.cli.runs",
     "stop": "lossviz_tui.cli.stop",
+    "pause": "lossviz_tui.cli.pause",
+    "resume": "lossviz_tui.cli.resume",
     "doctor": "lossviz_tui.cli.doctor",
 }
 """Module of each command; the function in it bears the command's name."""

@@ -1,27 +1,31 @@
 """Starting and stopping the processes that compute: by command line, never by import."""
 
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from lossviz_analysis.errors import LossvizError
-from lossviz_analysis.store.lock import is_held, read_holder
+from lossviz_analysis.store.control import Wish, ask, read_wish
+from lossviz_analysis.store.lock import Holder, is_held, read_holder
+from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import ScanRequest
 from lossviz_analysis.store.scans import submit
+from lossviz_analysis.store.schema import RunState
 
 WORKER_LOG = "worker.log"
 _GIB = 2**30
 
-_workers: list[subprocess.Popen[bytes]] = []
-"""Kept and polled, so that a worker that left does not stay as a zombie of the app."""
+_children: list[subprocess.Popen[bytes]] = []
+"""Kept and polled, so that a process that left does not stay as a zombie of the app."""
+
+
+_worker_flags: set[str] = set()
 
 
 class LaunchError(LossvizError):
@@ -106,9 +110,14 @@ def _event(line: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
+def trust_factories() -> None:
+    """Let workers started from here on call the factory of a run somebody else recorded."""
+    _worker_flags.add("--trust")
+
+
 def has_worker(run: Path) -> bool:
     """Whether a scan worker of this machine serves a run."""
-    _workers[:] = [worker for worker in _workers if worker.poll() is None]
+    _children[:] = [child for child in _children if child.poll() is None]
     return is_held(run / "scans")
 
 
@@ -119,14 +128,14 @@ def ensure_worker(run: Path) -> None:
     try:
         with (run / "scans" / WORKER_LOG).open("ab") as log:
             worker = subprocess.Popen(
-                _command("work", str(run.absolute())),
+                _command("work", str(run.absolute()), *_worker_flags),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
                 env=_environment(),
             )
-        _workers.append(worker)
+        _children.append(worker)
     except OSError as error:
         raise LaunchError(f"no scan worker could be started: {error.strerror}") from None
 
@@ -139,25 +148,116 @@ def request_scan(run: Path, request: ScanRequest) -> str:
 
 
 def stop_run(run: Path, *, patience_seconds: float = 60.0) -> None:
-    """Ask the daemon of a run to checkpoint and leave, and wait until it has.
+    """Ask whoever writes a run to checkpoint and leave, and wait until they have.
 
-    Raises LaunchError when nobody writes the run, when the writer is on another machine, and
-    when it has not left in time.
+    Raises LaunchError when nobody writes the run, and when they have not left in time.
     """
+    holder = _writer_of(run, "stop")
+    ask(run, Wish.STOP)
+    late = (
+        "it may be writing a large checkpoint"
+        if holder.program == "train"
+        else "it is a training loop of its own, which has to look at recorder.should_stop"
+    )
+    _wait_until(
+        lambda: _has_left(run, holder),
+        f"process {holder.pid} has not left within {patience_seconds:.0f} s; {late}",
+        patience_seconds,
+    )
+
+
+def pause_run(run: Path, *, patience_seconds: float = 60.0) -> str:
+    """Have a training checkpoint and give its device back; the sentence that says so.
+
+    Raises LaunchError when nobody trains the run, when it is paused already, or is recorded by
+    a loop that cannot be paused from outside.
+    """
+    holder = _writer_of(run, "pause")
+    if holder.program != "train":
+        raise LaunchError(
+            f"{run} is recorded by a training loop of its own (process {holder.pid} on "
+            f"{holder.host}), which cannot be paused from here; it can be stopped"
+        )
+    reader = RunReader(run)
+    if reader.head().state == RunState.PAUSED:
+        raise LaunchError(f"{run} is paused already")
+    ask(run, Wish.PAUSE)
+    _wait_until(
+        lambda: reader.head().state == RunState.PAUSED or _has_left(run, holder),
+        f"process {holder.pid} has not paused within {patience_seconds:.0f} s; "
+        "it will once it has written its checkpoint",
+        patience_seconds,
+    )
+    if reader.head().state != RunState.PAUSED:
+        raise LaunchError(f"{run} ended before it could be paused")
+    return f"paused {run}; its device is free"
+
+
+def resume_run(run: Path, *, patience_seconds: float = 60.0) -> str:
+    """Have a paused training go on, or start one again that was stopped or killed.
+
+    Returns the sentence that says so. Raises LaunchError when it is running or finished, or
+    does not start.
+    """
+    reader = RunReader(run)
+    head = reader.head()
     holder = read_holder(run)
-    if holder is not None and not holder.is_local:
-        raise LaunchError(f"{run} is written on {holder.host}; stop it there")
+    is_elsewhere = holder is not None and not holder.is_local
+    if is_held(run) or (is_elsewhere and head.state in _ALIVE):
+        if head.state != RunState.PAUSED and read_wish(run) != Wish.PAUSE:
+            raise LaunchError(f"{run} is being trained; there is nothing to resume")
+        ask(run, Wish.NOTHING)
+        _wait_until(
+            lambda: reader.head().state != RunState.PAUSED,
+            f"{run} has not gone on within {patience_seconds:.0f} s; its train.log may say why",
+            patience_seconds,
+        )
+        if reader.head().state != RunState.RUNNING:
+            raise LaunchError(reader.message() or f"{run} did not go on")
+        return f"{run} goes on"
+    if head.state == RunState.FINISHED:
+        raise LaunchError(f"{run} is finished; there is nothing to resume")
+    if "factory" in reader.description.model or "recorder" in reader.description.versions:
+        raise LaunchError(
+            f"{run} was recorded by a training loop of its own; start that one again"
+        )
+    process = start_training({"run": str(run.absolute()), "resume": True})
+    _children.append(process)
+    try:
+        is_there = any(isinstance(event, Created) for event in events(process))
+    finally:
+        if process.stdout is not None:
+            process.stdout.close()
+    if not is_there:
+        raise LaunchError(f"{run} did not go on; its train.log may say why")
+    return f"{run} goes on"
+
+
+_ALIVE = (RunState.CREATED, RunState.RUNNING, RunState.PAUSED, RunState.DISK_FULL)
+
+
+def _writer_of(run: Path, verb: str) -> Holder:
+    """Who writes a run; LaunchError when nobody does."""
+    holder = read_holder(run)
+    if holder is not None and not holder.is_local and RunReader(run).head().state in _ALIVE:
+        return holder
     if holder is None or not is_held(run):
-        raise LaunchError(f"nobody writes {run}; there is nothing to stop")
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(holder.pid, signal.SIGTERM)
-    deadline = time.monotonic() + patience_seconds
-    while is_held(run):
+        raise LaunchError(f"nobody writes {run}; there is nothing to {verb}")
+    return holder
+
+
+def _has_left(run: Path, holder: Holder) -> bool:
+    """Whether a writer is gone; of one on another machine only its own word is known."""
+    if holder.is_local:
+        return not is_held(run)
+    return RunReader(run).head().state not in _ALIVE
+
+
+def _wait_until(condition: Callable[[], bool], complaint: str, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
         if time.monotonic() > deadline:
-            raise LaunchError(
-                f"process {holder.pid} has not left within {patience_seconds:.0f} s; "
-                "it may be writing a large checkpoint"
-            )
+            raise LaunchError(complaint)
         time.sleep(0.05)
 
 

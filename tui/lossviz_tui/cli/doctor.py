@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from lossviz_analysis.store.checkpoints import checkpoint_folder, read_info
+from lossviz_analysis.store.checkpoints import numbers_on_disk, read_info, verify_checkpoint
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.head import RunHead
 from lossviz_analysis.store.reader import RunReader, standing
@@ -20,8 +20,12 @@ from lossviz_analysis.store.results import read_result
 from lossviz_analysis.store.scans import find_scans
 from lossviz_tui.cli.paths import open_run
 from lossviz_tui.launch import gpus_by_torch
+from lossviz_tui.liveness import stalled_word
 from lossviz_tui.paint.cells import clean_text
 
+MAX_DAMAGED = 100
+"""A run with more damaged records is not worth reading on: each is tried for a moment."""
+MAX_COMPLAINTS = 10
 PACKAGES = (
     "lossviz-tui",
     "torch",
@@ -46,7 +50,9 @@ def doctor(
     typer.echo("")
     complaints = _health(reader)
     if complaints:
-        raise StoreError("; ".join(complaints))
+        more = len(complaints) - MAX_COMPLAINTS
+        told = [*complaints[:MAX_COMPLAINTS], *([f"and {more} more"] if more > 0 else [])]
+        raise StoreError("; ".join(told))
 
 
 def _machine() -> list[tuple[str, str]]:
@@ -82,7 +88,8 @@ def _health(reader: RunReader) -> list[str]:
     head = reader.head()
     found = standing(reader, head)
     typer.echo(f"{'run':14} {clean_text(str(reader.path), 200)}")
-    typer.echo(f"{'state':14} {found.word} {clean_text(found.message, 200)}")
+    word = stalled_word(found.word, reader.path)
+    typer.echo(f"{'state':14} {word} {clean_text(found.message, 200)}")
     damaged_records = 0
     for record in range(head.num_records):
         try:
@@ -91,6 +98,9 @@ def _health(reader: RunReader) -> list[str]:
         except StoreError as error:
             damaged_records += 1
             complaints.append(str(error))
+            if damaged_records == MAX_DAMAGED:
+                complaints.append(f"records from {record + 1} on were not looked at")
+                break
     typer.echo(f"{'records':14} {head.num_records}, {damaged_records} damaged")
     infos = reader.checkpoints(head)
     unreadable = _unreadable_checkpoints(reader, {info.number for info in infos}, head)
@@ -98,7 +108,7 @@ def _health(reader: RunReader) -> list[str]:
     damaged = len(unreadable)
     for info in infos:
         try:
-            reader.checkpoint(info.number)
+            verify_checkpoint(reader.path, info.number)
         except StoreError as error:
             damaged += 1
             complaints.append(str(error))
@@ -118,8 +128,8 @@ def _health(reader: RunReader) -> list[str]:
 def _unreadable_checkpoints(reader: RunReader, readable: set[int], head: RunHead) -> list[str]:
     """What is wrong with the published checkpoints a reader leaves out."""
     complaints: list[str] = []
-    for number in range(1, head.latest_checkpoint + 1):
-        if number not in readable and checkpoint_folder(reader.path, number).is_dir():
+    for number in numbers_on_disk(reader.path):
+        if number not in readable and number <= head.latest_checkpoint:
             try:
                 read_info(reader.path, number)
             except StoreError as error:

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from lossviz_analysis.store.fields import StoreError
-from lossviz_analysis.store.reader import find_runs
 from lossviz_tui.cli.paths import DEFAULT_FOLDER
-from lossviz_tui.listing import RunRow, run_row
+from lossviz_tui.listing import RunLister, RunRow
 from lossviz_tui.paint.cells import clean_text
 from lossviz_tui.summary import plain
 
@@ -23,12 +22,12 @@ def runs(
     """List the runs below a folder, newest change first."""
     if not folder.is_dir():
         raise StoreError(f"there is no folder {folder}")
-    rows = [run_row(path) for path in find_runs(folder)]
+    rows = RunLister().rows(folder)
     if as_json:
         typer.echo(json.dumps([_as_json(row) for row in rows], indent=2))
         return
     if not rows:
-        typer.echo(f"no runs below {folder}")
+        typer.echo(f"no runs below {clean_text(str(folder), 200)}")
     for row in rows:
         planned = "" if row.epochs is None else f"/{row.epochs}"
         best = (
@@ -36,7 +35,8 @@ def runs(
         )
         what = clean_text(f"{row.model} on {row.dataset}", 32)
         path = clean_text(str(row.path), 200)
-        typer.echo(f"{row.word:10} {f'{row.epoch}{planned}':>9} {best:>8}  {what:32}  {path}")
+        epochs = clean_text(f"{row.epoch}{planned}", 15)
+        typer.echo(f"{row.word:10} {epochs:>9} {best:>8}  {what:32}  {path}")
         if row.message:
             typer.echo(f"           {clean_text(row.message, 200)}")
 

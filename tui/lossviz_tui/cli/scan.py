@@ -19,7 +19,14 @@ from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.scans import ScanReader
 from lossviz_tui.asking import ScanWish, complete
 from lossviz_tui.cli.paths import open_run
-from lossviz_tui.launch import WORKER_LOG, LaunchError, ensure_worker, has_worker, request_scan
+from lossviz_tui.launch import (
+    WORKER_LOG,
+    LaunchError,
+    ensure_worker,
+    has_worker,
+    request_scan,
+    trust_factories,
+)
 from lossviz_tui.summary import scan_summary
 
 POLL_SECONDS = 0.1
@@ -65,6 +72,12 @@ def scan(
     ] = None,
     precision: Annotated[Literal["exact", "float64"], typer.Option()] = "exact",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust", help="Call the run's model factory, though you did not record it"
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the finished scan as JSON")
     ] = False,
@@ -74,6 +87,8 @@ def scan(
     Ctrl-C leaves it to the worker; `lossviz-tui stop RUN --scan ID` cancels it.
     """
     reader = open_run(run)
+    if trust:
+        trust_factories()
     wish = ScanWish(
         kind=kind,
         classes=tuple(word.strip() for word in classes.split(",") if word.strip()),

@@ -28,4 +28,4 @@ def stop(
         return
     stop_run(path)
     name = clean_text(str(path), 200)
-    typer.echo(f"stopped {name}; lossviz-tui train --resume --run {name} goes on")
+    typer.echo(f"stopped {name}; lossviz-tui resume {name} goes on")

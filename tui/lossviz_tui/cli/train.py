@@ -32,21 +32,23 @@ POLL_SECONDS = 0.25
 
 def train(
     data: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="digits, cifar10, cifar100, a folder train/CLASS/* test/CLASS/*, or .npz"
+            help="digits (default), cifar10, cifar100, a folder train/CLASS/* test/CLASS/*, "
+            "or .npz"
         ),
-    ] = "digits",
+    ] = None,
     model: Annotated[
-        str,
+        str | None,
         typer.Option(
             help="mlp, vgg9, vgg19, resnet18, googlenet, dla, densenet121, resnet20/32/56/110, "
-            "wrn56-2/4/8; the last seven also with -noshort"
+            "wrn56-2/4/8; the last seven also with -noshort; "
+            "default resnet20"
         ),
-    ] = "resnet20",
+    ] = None,
     recipe: Annotated[
-        str, typer.Option(help="big-lr, small-lr, anneal-lr or li")
-    ] = "anneal-lr",
+        str | None, typer.Option(help="big-lr, small-lr, anneal-lr (default) or li")
+    ] = None,
     run: Annotated[
         Path | None,
         typer.Option(help="Folder of the run; default runs/DATA-MODEL-RECIPE-N.zarr"),
@@ -60,7 +62,9 @@ def train(
     train_examples: Annotated[
         int | None, typer.Option(help="A seeded class-balanced subset of the training split")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of weights, order, augmentation and subset")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of weights, order, augmentation and subset; default 0")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     epochs: Annotated[int | None, typer.Option(help="Overrides the recipe")] = None,
     learning_rate: Annotated[
@@ -85,6 +89,10 @@ def train(
     ] = None,
     checkpoint_every: Annotated[
         int | None, typer.Option(help="Epochs between checkpoints; default 1 for small models")
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float | None,
+        typer.Option(help="A checkpoint after so many minutes, also within an epoch"),
     ] = None,
     keep_gb: Annotated[
         float | None,
@@ -115,11 +123,18 @@ def train(
         "crop_padding": crop_padding,
         "flip": flip,
     }
+    given = [data, model, recipe, seed, train_examples, data_root, *overrides.values()]
+    if resume and any(value is not None for value in given):
+        raise LaunchError(
+            "a resumed run keeps its data, model, recipe and seed; leave those options out"
+        )
+    data, model, recipe = data or "digits", model or "resnet20", recipe or "anneal-lr"
     spec: dict[str, Any] = {
         "run": str(_run_path(run, data, model, recipe, resume=resume)),
         "resume": resume,
         "device": device,
         "checkpoint_every": checkpoint_every,
+        "checkpoint_minutes": checkpoint_minutes,
         "keep_bytes": _bytes(keep_gb),
     }
     if not resume:
@@ -131,12 +146,10 @@ def train(
                 name: value for name, value in overrides.items() if value is not None
             },
             "train_examples": train_examples,
-            "seed": seed,
+            "seed": seed or 0,
             "data_root": None if data_root is None else str(data_root.absolute()),
             "download": download,
         }
-    elif any(value is not None for value in (*overrides.values(), train_examples)):
-        raise LaunchError("a resumed run keeps its recipe and data; leave those options out")
     process = start_training(spec)
     created = follow_start(process, Console(stderr=True))
     if detach:
@@ -225,9 +238,7 @@ def _follow(reader: RunReader, process: subprocess.Popen[bytes]) -> int:
     if found.state == RunState.FAILED:
         raise LaunchError(found.message or "training failed; the run's train.log says why")
     if found.word == "crashed":
-        raise LaunchError(
-            f"the daemon vanished; lossviz-tui train --resume --run {reader.path}"
-        )
+        raise LaunchError(f"the daemon vanished; lossviz-tui resume {reader.path} goes on")
     return 0
 
 

@@ -26,6 +26,12 @@ def watch(
     readonly: Annotated[
         bool, typer.Option("--readonly", help="Watch only: start and cancel nothing")
     ] = False,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust", help="Scans may call the model factory of a run somebody else recorded"
+        ),
+    ] = False,
 ) -> None:
     """Watch a run live, or pick one under a folder (the default command)."""
     # Textual reads these when it is imported, which is why the app is not imported above.
@@ -36,6 +42,12 @@ def watch(
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     module: Any = importlib.import_module("lossviz_tui.app")
     options = AppOptions(
-        color=color, charset=charset, light=light, mouse=mouse, slow=slow, readonly=readonly
+        color=color,
+        charset=charset,
+        light=light,
+        mouse=mouse,
+        slow=slow,
+        readonly=readonly,
+        trust=trust,
     )
     raise typer.Exit(module.run_app(path, options))
