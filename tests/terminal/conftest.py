@@ -17,9 +17,10 @@ import numpy as np
 import pyte
 import pytest
 
+from lossviz_analysis.store.creation import create_run
 from lossviz_analysis.store.description import RunDescription
 from lossviz_analysis.store.schema import FIXED_COLUMNS, RunState
-from lossviz_analysis.store.writer import RunWriter, create_run
+from lossviz_analysis.store.writer import RunWriter
 
 PATIENCE_SECONDS = 30.0
 NAMES = ("plane", "car", "cat", "dog")

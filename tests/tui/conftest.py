@@ -16,15 +16,17 @@ from textual.strip import Strip
 from lossviz_analysis.classwise.confusion import cctm, recall
 from lossviz_analysis.classwise.notes import dancing_notes
 from lossviz_analysis.store.checkpoints import Checkpoint
+from lossviz_analysis.store.creation import create_run
 from lossviz_analysis.store.description import RunDescription
 from lossviz_analysis.store.head import RunHead
+from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import DirectionSpec, ScanRequest
 from lossviz_analysis.store.scan_geometry import ScanGeometry
 from lossviz_analysis.store.scan_writer import ScanWriter
 from lossviz_analysis.store.scans import scan_folder, submit
 from lossviz_analysis.store.schema import FIXED_COLUMNS, RunState, ScanState, cell_layout
-from lossviz_analysis.store.writer import RunWriter, create_run
-from lossviz_tui.history import RunView
+from lossviz_analysis.store.writer import RunWriter
+from lossviz_tui.history import RunHistory, RunView
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.scene import Scene
 
@@ -359,6 +361,8 @@ def make_view():
             description=describe(names or names_for(num_classes)),
             head=RunHead(num_records=epochs),
             epochs=np.arange(1, epochs + 1),
+            records=np.arange(epochs),
+            class_epochs=np.arange(1, epochs + 1),
             scalars=np.array(
                 [[row.get(name, 1.0) for name in COLUMNS] for row in scalars]
             ).reshape(epochs, len(COLUMNS)),
@@ -379,6 +383,17 @@ def make_scene(make_view):
         return replace(Scene(look=look or Look(), view=view), **changes)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def read_view():
+    """A run as it stands, complete."""
+
+    def read(path: Path) -> RunView:
+        reader = RunReader(path)
+        return RunHistory(reader).advance(reader.head())
+
+    return read
 
 
 def text_of(lines: Sequence[Strip]) -> str:

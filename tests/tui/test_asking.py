@@ -3,9 +3,9 @@
 import pytest
 
 from lossviz_analysis.errors import LossvizError
+from lossviz_analysis.store.creation import create_run
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import DirectionSpec
-from lossviz_analysis.store.writer import create_run
 from lossviz_tui.asking import ScanWish, choose_checkpoint, class_number, complete
 
 

@@ -69,9 +69,9 @@ def test_the_app_binds_the_table():
     assert [(b.key, b.action) for b in bound] == [(key.keys, key.action) for key in KEYS]
 
 
-def test_only_what_concerns_scans_is_work():
+def test_only_what_concerns_scans_and_training_is_work():
     work = {key.action for key in KEYS if key.starts_work}
-    assert work == {"scan", "cancel_scan", "resume_scan"}
+    assert work == {"scan", "cancel_scan", "resume_scan", "pause"}
 
 
 @pytest.mark.parametrize("view", VIEW_NAMES)

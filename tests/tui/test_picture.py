@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 
 from lossviz_analysis.store.fields import StoreError
-from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.scans import ScanReader
 from lossviz_analysis.store.schema import ScanState
-from lossviz_tui.history import read_view
 from lossviz_tui.picture import picture_of
 
 
@@ -17,8 +15,8 @@ def run(make_run, tmp_path_factory):
 
 
 @pytest.fixture
-def picture(run):
-    view = read_view(RunReader(run))
+def picture(run, read_view):
+    view = read_view(run)
     return lambda scan_id: picture_of(ScanReader(run, scan_id), view)
 
 

@@ -1,5 +1,6 @@
 """The scene follows from messages and key presses."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.scans import scan_folder
 from lossviz_analysis.store.schema import ScanState
 from lossviz_tui import stage as stage_module
-from lossviz_tui.messages import RunAdvanced, RunsListed, TroubleChanged
+from lossviz_tui.messages import RowsRead, RunAdvanced, RunsListed, RunStirred, TroubleChanged
 from lossviz_tui.paint.palettes import Look
+from lossviz_tui.scene import Standing
 from lossviz_tui.selection import Selection
 from lossviz_tui.stage import Stage, look_for
 
@@ -140,9 +142,38 @@ def test_every_view_is_painted_explained_and_exported(
     assert "a-recall-epoch8.csv" in written
 
 
+def test_a_view_is_painted_anew_only_when_it_may_have_changed(stage_at, make_run, tmp_path):
+    stage = stage_at(make_run(tmp_path / "a.zarr"))
+    stirred = RunStirred(stage.scene.view.path, Standing(word="stalled"))
+    for view in ("overview", "dance", "notes", "cctm"):
+        stage.select(Selection(view=view))
+        lines = stage.paint((80, 20))
+        assert stage.paint((80, 20)) is lines
+        stage.take(stirred)
+        stage.take(RunAdvanced(stage.scene.view.path, stage.scene.view))
+        assert stage.paint((80, 20)) is lines
+        assert stage.paint((60, 18)) is not lines
+        lines = stage.paint((80, 20))
+        stage.take(RowsRead())
+        assert stage.paint((80, 20)) is not lines
+        lines = stage.paint((80, 20))
+        newer = replace(stage.scene.view)
+        stage.take(RunAdvanced(newer.path, newer))
+        assert stage.paint((80, 20)) is not lines
+        lines = stage.paint((80, 20))
+        stage.select(replace(stage.selection, split="train"))
+        assert stage.paint((80, 20)) is not lines
+    for view, is_kept in (("runs", False), ("landscape", True)):
+        stage.select(Selection(view=view))
+        lines = stage.paint((80, 20))
+        assert (stage.paint((80, 20)) is lines) == is_kept
+        stage.take(RunStirred(stage.scene.view.path, Standing(word="live")))
+        assert stage.paint((80, 20)) is not lines
+
+
 def test_what_needs_a_run_says_so(stage_at, tmp_path):
     stage = stage_at(tmp_path)
-    for deed in (stage.scan_form, stage.class_picker, stage.export):
+    for deed in (stage.scan_form, stage.class_picker, stage.export, stage.log_screen):
         with pytest.raises(LossvizError, match="open a run first"):
             deed()
 

@@ -1,19 +1,25 @@
 """Following a run: which messages follow from what happens on the disk."""
 
+import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from textual.message import Message
 
+from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.scans import cancel, scan_folder
 from lossviz_analysis.store.schema import Phase, RunState, ScanState
 from lossviz_analysis.store.writer import RunWriter
 from lossviz_tui import tail as tail_module
+from lossviz_tui.listing import RunLister
 from lossviz_tui.messages import (
+    RowsRead,
     RunAdvanced,
     RunsListed,
     RunStirred,
@@ -185,15 +191,62 @@ def test_what_nobody_thought_of_is_trouble_too_and_goes_away(
     assert [m.sentence for m in listener.step()] == [""]
 
 
-def test_a_damaged_record_is_trouble_and_the_old_view_stays(listener, make_run, tmp_path):
+def test_a_damaged_record_is_trouble_and_hides_no_other(listener, make_run, tmp_path):
     path = make_run(tmp_path / "a.zarr", epochs=2)
     listener.tail.focus(path, None)
     listener.step()
     with RunWriter(path) as writer:
         writer.commit_record(np.ones((2, 5, 5), np.int32), {"epoch": 3.0})
     chunk = path / "records" / "confusion" / "c.2.0.0.0"
-    chunk.write_bytes(b"\0" * len(chunk.read_bytes()))
-    assert kinds(listener.step()) == [TroubleChanged]
+    whole = chunk.read_bytes()
+    chunk.write_bytes(b"\0" * len(whole))
+    told = listener.step()
+    assert kinds(told) == [RunAdvanced, RunStirred, TroubleChanged]
+    assert told[0].view.epochs.tolist() == [1, 2, 3]
+    assert told[0].view.class_epochs.tolist() == [1, 2]
+    assert "damaged" in told[2].sentence
+    assert listener.step() == []
+    chunk.write_bytes(whole)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lossviz_tui.history.RETRY_SECONDS", -1.0)
+        told = listener.step()
+    assert kinds(told) == [RunAdvanced, TroubleChanged]
+    assert told[0].view.class_epochs.tolist() == [1, 2, 3]
+    assert told[1].sentence == ""
+
+
+def test_a_long_run_is_told_at_once_and_then_piece_by_piece(
+    listener, make_run, tmp_path, clock, monkeypatch
+):
+    monkeypatch.setattr("lossviz_tui.tail.READ_SECONDS", -1.0)
+    monkeypatch.setattr("lossviz_tui.history._MAX_BATCH", 2)
+    listener.tail.focus(make_run(tmp_path / "a.zarr"), None)
+    told = listener.step()
+    assert kinds(told) == [RunAdvanced, RunStirred, ScansListed]
+    assert len(told[0].view) == 8
+    assert (told[0].view.class_epochs.tolist(), told[0].view.num_waiting) == ([7, 8], 6)
+    listener.heard.clear()
+    assert listener.tail.step()  # there is more, though it is not worth telling yet
+    assert listener.heard == []
+    clock.passes(1.0)
+    (told,) = listener.step()
+    assert told.view.class_epochs.tolist() == [3, 4, 5, 6, 7, 8]
+    (told,) = listener.step()
+    assert (told.view.class_epochs.tolist(), told.view.num_waiting) == (list(range(1, 9)), 0)
+    assert listener.step() == []
+    assert not listener.tail.step()
+
+
+def test_rows_a_view_waits_for_are_read_and_told(listener, make_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("lossviz_tui.history.COUNTS_BYTES", 10)
+    monkeypatch.setattr("lossviz_tui.matrices.PATIENCE_SECONDS", -1.0)
+    listener.tail.focus(make_run(tmp_path / "a.zarr"), None)
+    view = listener.step()[0].view
+    assert listener.step() == []
+    assert not view.row_by_epoch("test", 2).is_complete
+    told = listener.step()
+    assert kinds(told) == [RowsRead]
+    assert view.row_by_epoch("test", 2).is_complete
 
 
 def test_the_run_in_focus_can_be_left_though_it_is_gone(listener, make_run, tmp_path):
@@ -371,6 +424,82 @@ def test_a_run_that_was_just_created_is_not_stalled(listener, make_run, live_wri
     live_writer(path)
     listener.tail.focus(path, None)
     assert word(listener) == "live"
+
+
+def test_a_run_silent_since_long_before_it_was_opened_is_stalled_at_once(listener, live, clock):
+    clock.wall = 1_750_000_080.0
+    beat(live, 1)
+    quieten(live.path, 40)
+    assert word(listener) == "stalled"
+    beat(live, 2)
+    assert word(listener) == "live"
+
+
+def quieten(run: Path, seconds: float) -> None:
+    """Make the signs of life of a writer so old."""
+    for path in ("live/heartbeat/c.0", "records/head/c.0"):
+        then = time.time() - seconds
+        os.utime(run / path, (then, then))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [(29, "live"), (31, "stalled"), (-3_600, "live")]
+)
+def test_a_list_says_stalled_by_the_same_rule(live, seconds, expected):
+    beat(live, 1)
+    quieten(live.path, seconds)
+    assert RunLister().row(live.path).word == expected
+    beat(live, 2)
+    assert RunLister().row(live.path).word == "live"
+
+
+def test_a_run_that_ended_is_not_stalled(make_run, tmp_path):
+    path = make_run(tmp_path / "a.zarr")
+    with RunWriter(path) as writer:
+        beat(writer, 1)
+    quieten(path, 3_600)
+    assert RunLister().row(path).word == "finished"
+
+
+def test_a_writer_that_never_gives_signs_of_life_is_not_called_silent(live):
+    (live.path / "live" / "heartbeat" / "c.0").unlink(missing_ok=True)
+    head = live.path / "records" / "head" / "c.0"
+    os.utime(head, (1.0, 1.0))
+    assert RunLister().row(live.path).word == "live"
+
+
+def test_of_a_run_written_elsewhere_its_own_word_stands(live, monkeypatch):
+    beat(live, 1)
+    quieten(live.path, 3_600)
+    assert RunLister().row(live.path).word == "stalled"
+    monkeypatch.setattr(
+        "lossviz_tui.liveness.read_holder", lambda _: SimpleNamespace(is_local=False)
+    )
+    assert RunLister().row(live.path).word == "live"
+
+
+def test_a_run_that_rests_costs_a_list_its_head_only(make_run, grow, tmp_path, monkeypatch):
+    path = make_run(tmp_path / "a.zarr", epochs=3)
+    lister = RunLister()
+    (before,) = lister.rows(tmp_path)
+    asked: list[tuple[int, int]] = []
+    usual = RunReader.scalars
+
+    def scalars(reader, start, stop):
+        asked.append((start, stop))
+        return usual(reader, start, stop)
+
+    monkeypatch.setattr(RunReader, "scalars", scalars)
+    assert lister.rows(tmp_path)[0].trend is before.trend
+    assert asked == []
+    grow(path, [4, 5])
+    (after,) = lister.rows(tmp_path)
+    assert asked == [(3, 5)]
+    assert (after.epoch, len(after.trend)) == (5, 5)
+    np.testing.assert_array_equal(after.trend, RunLister().row(path).trend)
+    shutil.rmtree(path)
+    make_run(path, epochs=1)  # another run at the same path
+    assert len(lister.rows(tmp_path)[0].trend) == 1
 
 
 def test_epochs_of_unknown_length_do_not_stall_a_run(

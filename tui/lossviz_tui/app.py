@@ -7,6 +7,7 @@ Nothing slow is imported here. What the views need (numpy, zarr, the painters) c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import importlib
 import signal
@@ -27,7 +28,7 @@ from textual.widgets import Footer
 
 from lossviz_analysis.errors import LossvizError
 from lossviz_tui.keys import KEYS
-from lossviz_tui.messages import Painted, Replaceable
+from lossviz_tui.messages import DeedDone, Painted, Replaceable
 from lossviz_tui.options import AppOptions
 from lossviz_tui.screens.confirm import ConfirmScreen
 from lossviz_tui.screens.help import HelpScreen
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from lossviz_tui.stage import Stage
 
 POLL_SECONDS = 0.25
+READING_SECONDS = 0.05
+"""Between two looks while there is more to read at once; the screen needs the processor too."""
 BYTES_PER_SECOND = 30_000.0
 SLOW_FACTOR = 0.5
 
@@ -108,11 +111,14 @@ class LossvizApp(App[None]):
             dark=not self._options.light,
             console=self.console,
         )
+        if self._options.trust:
+            importlib.import_module("lossviz_tui.launch").trust_factories()
         stage: Stage = module.Stage(self._path, look, self.post_message)
         self.post_message(StageSet(stage))
-        pause = POLL_SECONDS / (SLOW_FACTOR if self._options.slow else 1.0)
+        usual = POLL_SECONDS / (SLOW_FACTOR if self._options.slow else 1.0)
+        pause = usual
         while not self._leaving.wait(pause):
-            stage.tail.step()
+            pause = READING_SECONDS if stage.tail.step() else usual
 
     def on_stage_set(self, message: StageSet) -> None:
         """From here on there is something to show."""
@@ -247,7 +253,7 @@ class LossvizApp(App[None]):
         try:
             self.push_screen(getattr(self._stage, screen)(), then)
         except LossvizError as error:
-            self.notify(str(error), severity="warning", markup=False)
+            self._say(str(error), is_warning=True)
 
     def action_cancel_scan(self) -> None:
         """Cancel the scan in focus, after a question."""
@@ -263,6 +269,52 @@ class LossvizApp(App[None]):
         if self._stage is not None:
             self._tell(self._stage.resume_scan)
 
+    def action_pause(self) -> None:
+        """Pause the training of the run in focus or let it go on, after a question."""
+        if self._stage is None:
+            return
+        try:
+            question, deed = self._stage.pause_or_resume()
+        except (LossvizError, OSError) as error:
+            self._say(str(error), is_warning=True)
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._do(deed)
+
+        self.push_screen(ConfirmScreen(question), answered)
+
+    def _do(self, deed: Callable[[], str]) -> None:
+        """Do something that may take a minute, and say how it went.
+
+        On a thread that nobody waits for: who leaves meanwhile leaves at once.
+        """
+
+        def run() -> None:
+            try:
+                told = DeedDone(deed(), is_warning=False)
+            except (LossvizError, OSError) as error:
+                told = DeedDone(str(error), is_warning=True)
+            with contextlib.suppress(RuntimeError):  # the app has left
+                self.post_message(told)
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def on_deed_done(self, message: DeedDone) -> None:
+        """Say how it went."""
+        self._say(message.sentence, is_warning=message.is_warning)
+
+    def _say(self, sentence: str, *, is_warning: bool = False) -> None:
+        """Tell something in a sentence that may hold names from a store."""
+        if self._stage is not None:
+            severity = "warning" if is_warning else "information"
+            self.notify(self._stage.printable(sentence), severity=severity, markup=False)
+
+    def action_log(self) -> None:
+        """What the daemon and the scan worker printed."""
+        self._ask("log_screen", _nothing)
+
     def action_export(self) -> None:
         """Write the data of this view to a file."""
         if self._stage is not None:
@@ -271,9 +323,9 @@ class LossvizApp(App[None]):
     def _tell(self, deed: Callable[[], str]) -> None:
         """Do something and say how it went."""
         try:
-            self.notify(deed(), markup=False)
+            self._say(deed())
         except (LossvizError, OSError) as error:
-            self.notify(str(error), severity="warning", markup=False)
+            self._say(str(error), is_warning=True)
 
     def action_help(self) -> None:
         """Every key, and how to read this view."""
@@ -305,6 +357,10 @@ class LossvizApp(App[None]):
             if self.check_action(name, parameters):
                 run = functools.partial(self.run_action, key.action)
                 yield SystemCommand(f"{key.label} ({key.shown})", key.help, run)
+
+
+def _nothing(_: object) -> None:
+    """What follows from leaving a page that only shows something."""
 
 
 def run_app(path: Path, options: AppOptions) -> int:

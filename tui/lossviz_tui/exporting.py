@@ -1,21 +1,28 @@
 """Writing what a view shows to a file: .csv, .json or .npz by suffix."""
 
+import contextlib
 import csv
 import json
-from collections.abc import Iterable, Iterator
+import os
+import tempfile
+import zipfile
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
+from numpy.lib import format as npy
 
+from lossviz_analysis.classwise.confusion import cctm, recall
+from lossviz_analysis.classwise.notes import dancing_notes
 from lossviz_analysis.store.durable import put
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.results import ScanResult, read_result
 from lossviz_analysis.store.scans import ScanReader, scan_folder
 from lossviz_analysis.store.schema import SPLITS
-from lossviz_tui.history import RunView, read_view
-from lossviz_tui.summary import plain, run_summary, scan_summary
+from lossviz_tui.history import read_counts
+from lossviz_tui.summary import newest_view, plain, scan_summary, summary_pieces
 
 RunData = Literal["scalars", "recall", "notes", "cctm", "confusion"]
 SUFFIXES = (".csv", ".json", ".npz")
@@ -30,51 +37,121 @@ def check_suffix(out: Path) -> None:
 
 
 def export_run(reader: RunReader, what: RunData, out: Path) -> None:
-    """Write a run; a .csv holds one kind of data, the other formats hold all of it."""
+    """Write a run; a .csv holds one kind of data, the other formats hold all of it.
+
+    Matrices are read a few at a time, so that a long run takes no more memory than a short one.
+    """
     check_suffix(out)
-    view = read_view(reader)
-    match out.suffix:
-        case ".json":
-            _write_json(out, run_summary(view, reader))
-        case ".npz":
-            with out.open("wb") as file:
-                np.savez_compressed(file, **_run_arrays(view))
-        case _:
-            _write_csv(out, _run_rows(view, what))
+    with _whole_or_nothing(out) as path:
+        match out.suffix:
+            case ".json":
+                with path.open("w", encoding="utf-8") as file:
+                    file.writelines(summary_pieces(reader))
+            case ".npz":
+                _write_run_arrays(path, reader)
+            case _:
+                _write_csv(path, _run_rows(reader, what))
 
 
-def _run_arrays(view: RunView) -> dict[str, Any]:
-    arrays: dict[str, Any] = {
-        "epochs": view.epochs,
-        "class_names": np.array(view.description.class_names),
-        "scalar_columns": np.array(view.description.scalar_columns),
-        "scalars": view.scalars,
-    }
-    for split in SPLITS:
-        arrays[f"{split}_confusion"] = view.counts[:, SPLITS.index(split)]
-        arrays[f"{split}_recall"] = view.recall_of(split)
-        arrays[f"{split}_notes"] = view.notes_of(split)
-    return arrays
+@contextlib.contextmanager
+def _whole_or_nothing(out: Path) -> Generator[Path]:
+    """A file beside the wanted one, which takes its name when everything is written."""
+    beside = out.with_name(f".{out.name}.tmp-{os.getpid()}")
+    try:
+        yield beside
+        beside.replace(out)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
-def _run_rows(view: RunView, what: RunData) -> Iterator[list[Any]]:
+def _write_run_arrays(path: Path, reader: RunReader) -> None:
+    view = newest_view(reader)
+    names = view.description.class_names
+    length, num_classes = len(view), len(names)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in (
+            ("epochs", view.epochs),
+            ("class_names", np.array(names)),
+            ("scalar_columns", np.array(view.description.scalar_columns)),
+            ("scalars", view.scalars),
+        ):
+            _add_array(archive, name, array.shape, array.dtype, [array])
+        for number, split in enumerate(SPLITS):
+            # What follows from the matrices waits in files while these are written.
+            with tempfile.TemporaryFile() as recalls, tempfile.TemporaryFile() as notes:
+                shape = (length, num_classes, num_classes)
+                pieces = _derived(reader, view.records, number, recalls, notes)
+                _add_array(archive, f"{split}_confusion", shape, np.dtype("<i4"), pieces)
+                for what, file, code in (("recall", recalls, "<f8"), ("notes", notes, "<i8")):
+                    _add_array(
+                        archive,
+                        f"{split}_{what}",
+                        shape[:2],
+                        np.dtype(code),
+                        _pieces_of(file, np.dtype(code)),
+                    )
+
+
+def _derived(
+    reader: RunReader,
+    records: np.ndarray,
+    number: int,
+    recalls: IO[bytes],
+    notes: IO[bytes],
+) -> Iterator[np.ndarray]:
+    """The matrices of one split; their recalls and notes go to files."""
+    for counts in read_counts(reader, records):
+        of_split = counts[:, number]
+        recalls.write(recall(of_split).astype("<f8").tobytes())
+        notes.write(dancing_notes(cctm(of_split)).astype("<i8").tobytes())
+        yield of_split
+
+
+def _pieces_of(file: IO[bytes], dtype: np.dtype) -> Iterator[np.ndarray]:
+    file.seek(0)
+    while piece := file.read(2**20):
+        yield np.frombuffer(piece, dtype)
+
+
+def _add_array(
+    archive: zipfile.ZipFile,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype,
+    pieces: Iterable[np.ndarray],
+) -> None:
+    """Add an array to an .npz, written piece by piece."""
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        npy.write_array_header_2_0(member, header)
+        for piece in pieces:
+            member.write(np.ascontiguousarray(piece, dtype).tobytes())
+
+
+def _run_rows(reader: RunReader, what: RunData) -> Iterator[list[Any]]:
     """Rows of a .csv: one for each epoch, or for each entry of the last epoch's matrices."""
+    view = newest_view(reader)
     names = view.description.class_names
     match what:
         case "scalars":
             yield list(view.description.scalar_columns)
-            yield from view.scalars.tolist()
+            yield from map(np.ndarray.tolist, view.scalars)
         case "recall" | "notes":
             yield ["epoch", "split", *names]
-            for split in SPLITS:
-                values = view.recall_of(split) if what == "recall" else view.notes_of(split)
-                for epoch, row in zip(view.epochs.tolist(), values.tolist(), strict=True):
-                    yield [epoch, split, *row]
+            for number, split in enumerate(SPLITS):
+                epochs = iter(view.epochs.tolist())
+                for counts in read_counts(reader, view.records):
+                    of_split = counts[:, number]
+                    values = (
+                        recall(of_split) if what == "recall" else dancing_notes(cctm(of_split))
+                    )
+                    for row in values.tolist():
+                        yield [next(epochs), split, *row]
         case "cctm" | "confusion":
             yield ["epoch", "split", "true", "predicted", "value"]
-            for split in SPLITS if len(view) else ():
-                counts = view.counts[-1, SPLITS.index(split)]
-                matrix = view.rates(split, -1) if what == "cctm" else counts
+            for number, split in enumerate(SPLITS if len(view) else ()):
+                counts = view.counts_at(-1)[number]
+                matrix = cctm(counts) if what == "cctm" else counts
                 for i, true in enumerate(names):
                     for j, predicted in enumerate(names):
                         yield [

@@ -1,16 +1,20 @@
 """One line for each run and each scan: what lists say of them, on the screen and in scripts."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from lossviz_analysis.store.fields import StoreError
-from lossviz_analysis.store.head import ScanHead
-from lossviz_analysis.store.reader import RunReader, standing
+from lossviz_analysis.store.head import RunHead, ScanHead
+from lossviz_analysis.store.reader import RunReader, RunStanding, find_runs, standing
 from lossviz_analysis.store.requests import ScanRequest
 from lossviz_analysis.store.scans import ScanReader
+from lossviz_tui.liveness import stalled_word
+
+_MAX_EPOCH = 2.0**53
+_MAX_NAME = 200
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,33 +53,75 @@ class ScanRow:
         return self.done / self.total if self.total else 0.0
 
 
-def run_row(path: Path) -> RunRow:
-    """What a list says of a run; a damaged one says why."""
-    reader = RunReader(path)
-    try:
-        head, description = reader.head(), reader.description
-        rows = reader.scalars(0, head.num_records) if head.num_records else np.empty((0, 0))
-        found = standing(reader, head)
-    except StoreError as error:
-        return _damaged(path, str(error))
-    columns = description.scalar_columns
-    trend = (
-        rows[:, columns.index("test_accuracy")]
-        if len(rows) and "test_accuracy" in columns
-        else np.empty(0)
-    )
-    finite = trend[np.isfinite(trend)]
+@dataclass(eq=False)
+class _Known:
+    """What was read of a run before."""
+
+    reader: RunReader
+    nonce: int
+    sequence: int = -1
+    num_records: int = 0
+    trend: np.ndarray = field(default_factory=lambda: np.empty(0))
+    last: np.ndarray = field(default_factory=lambda: np.empty(0))
+    """Scalars of the last record."""
+
+
+class RunLister:
+    """Lists runs again and again; of a run that rests it reads the head and the lock only."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, _Known] = {}
+
+    def rows(self, folder: Path) -> tuple[RunRow, ...]:
+        """The runs at or below a folder, newest change first."""
+        paths = find_runs(folder)
+        self._known = {path: self._known[path] for path in paths if path in self._known}
+        return tuple(self.row(path) for path in paths)
+
+    def row(self, path: Path) -> RunRow:
+        """What a list says of a run; a damaged one says why."""
+        try:
+            known = self._known.get(path)
+            head = (known.reader if known else RunReader(path)).head()
+            if known is None or known.nonce != head.nonce:
+                known = self._known[path] = _Known(RunReader(path), head.nonce)
+            if known.sequence != head.sequence:
+                _read_on(known, head)
+            found = standing(known.reader, head)
+            return _row(known, found)
+        except StoreError as error:
+            return _damaged(path, str(error))
+
+
+def _read_on(known: _Known, head: RunHead) -> None:
+    """Read the scalars committed since; there is no need for those before."""
+    start = known.num_records
+    if head.num_records > start:
+        rows = known.reader.scalars(start, head.num_records)
+        columns = known.reader.description.scalar_columns
+        if "test_accuracy" in columns:
+            accuracy = rows[:, columns.index("test_accuracy")]
+            known.trend = np.concatenate([known.trend, accuracy])
+        known.last = rows[-1].copy()
+        known.num_records = head.num_records
+    known.sequence = head.sequence
+
+
+def _row(known: _Known, found: RunStanding) -> RunRow:
+    description = known.reader.description
+    finite = known.trend[np.isfinite(known.trend)]
+    epoch, changed = (float(known.last[k]) if len(known.last) else math.nan for k in (0, 2))
     return RunRow(
-        path=path,
-        word=found.word,
-        epoch=int(np.nan_to_num(rows[-1, 0])) if len(rows) else 0,
+        path=known.reader.path,
+        word=stalled_word(found.word, known.reader.path),
+        epoch=int(epoch) if abs(epoch) < _MAX_EPOCH else 0,
         epochs=description.planned_epochs,
         best_test_accuracy=float(finite.max()) if finite.size else None,
-        model=str(description.model.get("name", "")),
-        dataset=str(description.dataset.get("name", "")),
-        trend=trend,
+        model=str(description.model.get("name", ""))[:_MAX_NAME],
+        dataset=str(description.dataset.get("name", ""))[:_MAX_NAME],
+        trend=known.trend,
         message=found.message,
-        changed=float(rows[-1, 2]) if len(rows) else math.nan,
+        changed=changed if math.isfinite(changed) else math.nan,
     )
 
 

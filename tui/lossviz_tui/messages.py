@@ -41,6 +41,10 @@ class RunAdvanced(Replaceable):
         super().__init__()
 
 
+class RowsRead(Replaceable):
+    """More rows of confusion matrices were read, which a view waits for."""
+
+
 class RunStirred(Replaceable):
     """The run's standing or its sign of life changed."""
 
@@ -73,6 +77,15 @@ class TroubleChanged(Replaceable):
 
     def __init__(self, sentence: str) -> None:
         self.sentence = sentence
+        super().__init__()
+
+
+class DeedDone(Message):
+    """Something that took a while was done, or could not be, with a sentence about it."""
+
+    def __init__(self, sentence: str, *, is_warning: bool) -> None:
+        self.sentence = sentence
+        self.is_warning = is_warning
         super().__init__()
 
 

@@ -14,3 +14,5 @@ class AppOptions:
     mouse: bool = True
     slow: bool = False
     readonly: bool = False
+    trust: bool = False
+    """Whether scans may call the model factory of a run that somebody else recorded."""

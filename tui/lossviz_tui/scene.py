@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from lossviz_analysis.classwise.interference import UndirectedPair, undirected_pairs
+from lossviz_analysis.classwise.interference import UndirectedPair
+from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.reader import Pulse
 from lossviz_analysis.store.requests import ScanRequest
 from lossviz_analysis.store.results import ScanResult
@@ -103,12 +104,17 @@ class Scene:
         position = self.position
         if self.view is None or position is None:
             return ()
-        return undirected_pairs(self.view.rates(self.selection.split, position), limit=50)
+        try:
+            return self.view.pairs(self.selection.split, position)
+        except StoreError:  # that record is damaged; the tail has said so
+            return ()
 
     @cached_property
     def pair(self) -> tuple[int, int] | None:
-        """The chosen pair, or the one that interferes most."""
-        if self.selection.pair is not None or self.view is None:
+        """The chosen pair, or the one that interferes most; None where there is one class."""
+        if self.view is None or self.view.description.num_classes < 2:
+            return None
+        if self.selection.pair is not None:
             return self.selection.pair
         ranked = self.ranked_pairs
         if ranked:

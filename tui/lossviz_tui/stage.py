@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -17,12 +18,15 @@ from textual.message import Message
 from textual.strip import Strip
 
 from lossviz_analysis.store.fields import StoreError
-from lossviz_analysis.store.reader import RunReader, find_runs
+from lossviz_analysis.store.files import read_text
+from lossviz_analysis.store.reader import RunReader, find_runs, standing
 from lossviz_analysis.store.scans import cancel, scan_folder
+from lossviz_analysis.store.schema import LOG_NAME
 from lossviz_tui import navigation
 from lossviz_tui.exporting import RunData, export_run, export_scan
-from lossviz_tui.launch import ensure_worker
+from lossviz_tui.launch import WORKER_LOG, ensure_worker, pause_run, resume_run
 from lossviz_tui.messages import (
+    RowsRead,
     RunAdvanced,
     RunsListed,
     RunStirred,
@@ -36,9 +40,12 @@ from lossviz_tui.panels import cctm, dance, landscape, notes, overview, runs, st
 from lossviz_tui.panels.texts import centred
 from lossviz_tui.scene import Scene
 from lossviz_tui.screens.class_picker import ClassPicker
+from lossviz_tui.screens.log import LogScreen
 from lossviz_tui.screens.scan_form import ScanForm
 from lossviz_tui.selection import Selection
 from lossviz_tui.tail import Tail
+
+_LOG_BYTES = 65_536
 
 Painter = Callable[[Scene, Size], list[Strip]]
 
@@ -74,6 +81,8 @@ class Stage:
         self._look = look
         self._scene = Scene(look=look, folder=self._folder)
         self._run = run
+        self._painted: tuple[tuple[object, ...], list[Strip]] | None = None
+        self._rows_read = 0
         self.tail = Tail(self._folder, post)
         if run is not None:
             self.select(replace(self.selection, view="overview"))
@@ -101,6 +110,8 @@ class Stage:
                 self._scene = replace(self._scene, runs=message.runs)
                 if self._run is None and len(message.runs) == 1:
                     self.open_run()
+            case RowsRead():
+                self._rows_read += 1
             case TroubleChanged():
                 self._scene = replace(self._scene, trouble=message.sentence)
             case RunAdvanced() | RunStirred() | ScansListed() | ScanFilled():
@@ -123,9 +134,23 @@ class Stage:
                 self._scene = replace(self._scene, picture=message.picture)
 
     def paint(self, size: Size) -> list[Strip]:
-        """The view in focus."""
-        scene = self.scene
-        return _PAINTERS[scene.selection.view](scene, size)
+        """The view in focus; painted anew only when something it shows may have changed."""
+        scene = self._scene
+        subject = (*self._subject(scene), tuple(size))
+        painted = self._painted
+        if painted is not None and painted[0] == subject:
+            return painted[1]
+        lines = _PAINTERS[scene.selection.view](replace(scene, now=time.monotonic()), size)
+        if scene.selection.view != "runs":  # which shows ages
+            self._painted = (subject, lines)
+        return lines
+
+    def _subject(self, scene: Scene) -> tuple[object, ...]:
+        """What the view in focus shows: curves of epochs do not follow signs of life."""
+        view, name = scene.view, scene.selection.view
+        if view is None or len(view) < 2 or name not in _EXPORTED:
+            return (scene,)
+        return (scene.selection, view, self._rows_read)
 
     def paint_failure(self, size: Size, error: Exception) -> list[Strip]:
         """What stands where a view could not be drawn."""
@@ -135,6 +160,10 @@ class Stage:
     def paint_status(self, size: Size) -> list[Strip]:
         """The lines at the top."""
         return status.paint(self.scene, size)
+
+    def printable(self, sentence: str) -> str:
+        """A sentence without what a terminal would obey or a person could not read."""
+        return clean_text(sentence, 400, ascii_only=self._look.is_ascii)
 
     def how_to_read(self) -> str:
         """One sentence or two about the view in focus."""
@@ -183,6 +212,48 @@ class Stage:
             raise StoreError("open a run first")
         return ClassPicker(scene.view.description.class_names, notes.chosen_classes(scene))
 
+    def log_screen(self) -> LogScreen:
+        """What the daemon and the scan worker of the run in focus printed, as it stands."""
+        run = self._run_in_focus()
+        reader = RunReader(run)
+
+        def read() -> tuple[str, str]:
+            worker = read_text(run / "scans" / WORKER_LOG, limit=_LOG_BYTES)
+            return reader.log_tail(_LOG_BYTES), worker
+
+        return LogScreen(
+            (LOG_NAME, f"scans/{WORKER_LOG}"),
+            read,
+            first=1 if self.selection.view == "landscape" else 0,
+        )
+
+    def pause_or_resume(self) -> tuple[str, Callable[[], str]]:
+        """What can be asked of the training of the run in focus, and how it is done."""
+        run = self._run_in_focus()
+        name = clean_text(run.name.removesuffix(".zarr"), 40)
+        reader = RunReader(run)
+        word = standing(reader, reader.head()).word
+        match word:
+            case "live" | "waiting" | "disk full":
+                question = f"Pause the training of {name}? It writes a checkpoint first."
+                return question, partial(pause_run, run)
+            case "paused":
+                return f"Let the training of {name} go on?", partial(resume_run, run)
+            case "stopped" | "crashed" | "failed":
+                question = f"Start the training of {name} again, from its last checkpoint?"
+                return question, partial(resume_run, run)
+            case _:
+                raise StoreError(f"{name} is {word}; there is nothing to pause")
+
+    def _run_in_focus(self) -> Path:
+        """The run under the cursor in the list of runs; elsewhere the open one."""
+        rows = self._scene.runs
+        if self.selection.view == "runs" and rows:
+            return rows[min(self.selection.run_row, len(rows) - 1)].path
+        if self._run is None:
+            raise StoreError("open a run first")
+        return self._run
+
     def scan_started(self, scan_id: str) -> None:
         """Look at a scan that was just asked for."""
         self.select(replace(self.selection, scan_id=scan_id, view="landscape"))
@@ -216,7 +287,7 @@ class Stage:
         if scene.view is None:
             raise StoreError("open a run first")
         reader = RunReader(scene.view.path)
-        name = scene.view.path.name.removesuffix(".zarr")
+        name = clean_text(scene.view.path.name.removesuffix(".zarr"), 100) or "run"
         if self.selection.view == "landscape":
             if scene.scan is None:
                 raise StoreError("there is no scan to export")

@@ -1,16 +1,21 @@
 """What the screen shows, as plain values for scripts: the contract of `show --json`."""
 
+import json
 import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
+from lossviz_analysis.classwise.confusion import cctm
 from lossviz_analysis.classwise.interference import directed_pairs, symmetry
+from lossviz_analysis.classwise.notes import dancing_notes
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.reader import RunReader, standing
 from lossviz_analysis.store.scans import ScanReader, find_scans
 from lossviz_analysis.store.schema import SPLITS
-from lossviz_tui.history import RunView
+from lossviz_tui.history import RunHistory, RunView, read_counts
+from lossviz_tui.liveness import stalled_word
 
 NUM_PAIRS = 20
 
@@ -28,28 +33,27 @@ def plain(value: Any) -> Any:  # noqa: ANN401  # any JSON value in, any JSON val
     return value
 
 
-def run_summary(view: RunView, reader: RunReader) -> dict[str, Any]:
-    """Everything `show --json` prints of a run.
+def run_facts(view: RunView, reader: RunReader) -> dict[str, Any]:
+    """What `show` prints of a run, save for what it prints of every epoch.
 
     CCTM, recall and pairs are those of the last epoch; rates are fractions, null where a class
     has no examples.
     """
     head = view.head
-    summary: dict[str, Any] = {
+    found = standing(reader, head)
+    facts: dict[str, Any] = {
         "run_id": view.description.run_id,
         "path": str(view.path),
-        "state": standing(reader, head).word,
-        "message": reader.message(),
+        "state": stalled_word(found.word, view.path),
+        "message": found.message,
         "class_names": view.description.class_names,
         "model": view.description.model,
         "dataset": view.description.dataset,
         "recipe": view.description.recipe,
-        "epochs": _epochs(view),
         "cctm": {},
         "recall": {},
         "pairs": [],
         "symmetry": {},
-        "notes": {split: view.notes_of(split) for split in SPLITS},
         "checkpoints": [
             {
                 "number": info.number,
@@ -66,11 +70,11 @@ def run_summary(view: RunView, reader: RunReader) -> dict[str, Any]:
     if len(view):
         for split in SPLITS:
             rates = view.rates(split, -1)
-            summary["cctm"][split] = rates
-            summary["recall"][split] = np.diagonal(rates)
-            summary["symmetry"][split] = symmetry(rates)
+            facts["cctm"][split] = rates
+            facts["recall"][split] = np.diagonal(rates)
+            facts["symmetry"][split] = symmetry(rates)
         names = view.description.class_names
-        summary["pairs"] = [
+        facts["pairs"] = [
             {
                 "true": names[pair.true_class],
                 "predicted": names[pair.predicted_class],
@@ -78,18 +82,63 @@ def run_summary(view: RunView, reader: RunReader) -> dict[str, Any]:
             }
             for pair in directed_pairs(view.rates("test", -1), limit=NUM_PAIRS)
         ]
-    return plain(summary)
+    return plain(facts)
 
 
-def _epochs(view: RunView) -> list[dict[str, Any]]:
+def newest_view(reader: RunReader) -> RunView:
+    """A run with all its scalars, but with classes of its newest epochs only.
+
+    Raises StoreError when one of those is damaged.
+    """
+    history = RunHistory(reader)
+    view = history.advance(reader.head(), seconds=0.0)
+    if history.complaint:
+        raise StoreError(history.complaint)
+    return view
+
+
+def summary_pieces(reader: RunReader) -> Iterator[str]:
+    """Everything `show --json` prints of a run, as pieces of one JSON object.
+
+    Beside the facts there are `epochs`, the scalars of each, and `notes`, by split and epoch.
+    """
+    view = newest_view(reader)
+    facts = json.dumps(run_facts(view, reader), allow_nan=False)
+    yield facts[:-1]
+    yield ', "epochs": '
+    yield from _list_pieces(_epochs(view))
+    yield ', "notes": {'
+    for split in SPLITS:
+        yield f'{", " if split != SPLITS[0] else ""}"{split}": '
+        yield from _list_pieces(_notes(reader, view, split))
+    yield "}}"
+
+
+def _list_pieces(items: Iterable[Any]) -> Iterator[str]:
+    before = "["
+    for item in items:
+        yield before + json.dumps(plain(item), allow_nan=False)
+        before = ", "
+    yield "]" if before == ", " else "[]"
+
+
+def _notes(reader: RunReader, view: RunView, split: str) -> Iterator[list[int]]:
+    for counts in read_counts(reader, view.records):
+        yield from dancing_notes(cctm(counts[:, SPLITS.index(split)])).tolist()
+
+
+def _epochs(view: RunView) -> Iterator[dict[str, Any]]:
+    for row in view.scalars:
+        yield scalars_of(view, row)
+
+
+def scalars_of(view: RunView, row: np.ndarray) -> dict[str, Any]:
+    """The scalars of one epoch by name."""
     whole = {"epoch", "attempt"}
-    return [
-        {
-            name: int(value) if name in whole and math.isfinite(value) else value
-            for name, value in zip(view.description.scalar_columns, row.tolist(), strict=True)
-        }
-        for row in view.scalars
-    ]
+    return {
+        name: int(value) if name in whole and math.isfinite(value) else value
+        for name, value in zip(view.description.scalar_columns, row.tolist(), strict=True)
+    }
 
 
 def scan_summary(scan: ScanReader) -> dict[str, Any]:

@@ -11,12 +11,14 @@ from textual.message import Message
 
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.head import RunHead
-from lossviz_analysis.store.reader import Pulse, RunReader, find_runs, standing
+from lossviz_analysis.store.reader import Pulse, RunReader, standing
 from lossviz_analysis.store.scans import find_scans
 from lossviz_tui.history import RunHistory, RunView
 from lossviz_tui.launch import has_worker
-from lossviz_tui.listing import RunRow, ScanRow, run_row, scan_row
+from lossviz_tui.listing import RunLister, RunRow, ScanRow, scan_row
+from lossviz_tui.liveness import PATIENCE_SECONDS, silence
 from lossviz_tui.messages import (
+    RowsRead,
     RunAdvanced,
     RunsListed,
     RunStirred,
@@ -34,8 +36,10 @@ STALL_FACTOR = 3.0
 """A live run counts as stalled after so many median epoch times without a record."""
 STALL_SECONDS = 30.0
 """And never before this."""
-PULSE_PATIENCE_SECONDS = 30.0
-"""A writer that shows no sign of life for so long is stalled, whatever its epochs take."""
+READ_SECONDS = 0.15
+"""How long one look may read: the first view comes soon, the rest piece by piece."""
+TELL_SECONDS = 1.0
+"""At most so often it is told that more of what is there already has been read."""
 
 
 @dataclass
@@ -56,6 +60,9 @@ class _Following:
     standing: Standing | None = None
     scans: tuple[ScanRow, ...] | None = None
     picture_key: tuple[str, int] | None = None
+    view_told: float = -math.inf
+    rows_told: float = -math.inf
+    has_rows_to_tell: bool = False
 
 
 class Tail:
@@ -68,6 +75,7 @@ class Tail:
         self._scan_id: str | None = None
         self._focusings = 0
         self._following: _Following | None = None
+        self._lister = RunLister()
         self._runs: tuple[RunRow, ...] = ()
         self._listed = -math.inf
         self._trouble = ""
@@ -79,14 +87,14 @@ class Tail:
             self._focusings += 1
         self._run, self._scan_id = run, scan_id
 
-    def step(self) -> None:
-        """Look once; tell what is new."""
-        trouble = ""
+    def step(self) -> bool:
+        """Look once; tell what is new. Whether there is more to read at once."""
+        trouble, has_more = "", False
         try:
             if time.monotonic() - self._listed >= LIST_SECONDS:
                 self._list_runs()
             if self._run is not None:
-                self._follow(self._run)
+                trouble, has_more = self._follow(self._run)
         except StoreError as error:
             trouble = str(error)
         except Exception as error:  # noqa: BLE001  # a store may not take the screen down
@@ -94,15 +102,17 @@ class Tail:
         if trouble != self._trouble:
             self._trouble = trouble
             self._post(TroubleChanged(trouble))
+        return has_more
 
     def _list_runs(self) -> None:
         self._listed = time.monotonic()
-        rows = tuple(run_row(path) for path in find_runs(self.folder))
+        rows = self._lister.rows(self.folder)
         if [_key(row) for row in rows] != [_key(row) for row in self._runs]:
             self._runs = rows
             self._post(RunsListed(rows))
 
-    def _follow(self, path: Path) -> None:
+    def _follow(self, path: Path) -> tuple[str, bool]:
+        """What cannot be read of a run, and whether there is more to read of it."""
         now, focusing = time.monotonic(), self._focusings
         seen = self._following
         if seen is not None and (seen.reader.path, seen.focusing) != (path, focusing):
@@ -110,18 +120,47 @@ class Tail:
         head = (seen.reader if seen else RunReader(path)).head()
         if seen is None or seen.nonce != head.nonce:
             reader = RunReader(path)
-            seen = _Following(reader, RunHistory(reader), head.nonce, focusing, pulse_seen=now)
+            seen = _Following(reader, RunHistory(reader), head.nonce, focusing)
+            quiet = silence(path)
+            seen.pulse = reader.pulse()
+            seen.pulse_seen = now - (quiet if math.isfinite(quiet) else 0.0)
             self._following = seen
-        if seen.head is None or seen.head.num_records != head.num_records:
-            seen.view = seen.history.advance(head)
-            is_first = seen.head is None
-            seen.data_seen = now - (_backdated(seen.view) if is_first else 0.0)
-            self._post(RunAdvanced(path, seen.view))
+        self._advance(seen, head, now)
         if seen.head is not None and seen.head.attempt != head.attempt:
             seen.attempt_seen = seen.pulse_seen = now  # a resumed run starts its patience anew
         seen.head = head
         self._tell_standing(seen, head, now)
         self._tell_scans(seen)
+        has_more = self._read_rows(seen, now) or seen.history.num_waiting > 0
+        unreadable = seen.view.unreadable if seen.view is not None else ()
+        return (unreadable[0] if unreadable else ""), has_more
+
+    def _advance(self, seen: _Following, head: RunHead, now: float) -> None:
+        """Read what is new, and some of what is not read yet."""
+        before = seen.view
+        is_new = seen.head is None or seen.head.num_records != head.num_records
+        if not (is_new or seen.history.num_waiting or seen.history.has_unreadable):
+            return
+        view = seen.history.advance(head, seconds=READ_SECONDS)
+        seen.view = view
+        if is_new:
+            seen.data_seen = now - (_backdated(view) if seen.head is None else 0.0)
+        has_grown = before is None or len(view.class_epochs) != len(before.class_epochs)
+        is_due = not view.num_waiting or now - seen.view_told >= TELL_SECONDS
+        if is_new or (has_grown and is_due):
+            seen.view_told = now
+            self._post(RunAdvanced(seen.reader.path, view))
+
+    def _read_rows(self, seen: _Following, now: float) -> bool:
+        """Read rows a view waits for, once the records are read; whether there may be more."""
+        if seen.history.num_waiting:
+            return False
+        has_read = seen.history.read_on(READ_SECONDS)
+        seen.has_rows_to_tell = seen.has_rows_to_tell or has_read
+        if seen.has_rows_to_tell and (not has_read or now - seen.rows_told >= TELL_SECONDS):
+            seen.has_rows_to_tell, seen.rows_told = False, now
+            self._post(RowsRead())
+        return has_read
 
     def _tell_standing(self, seen: _Following, head: RunHead, now: float) -> None:
         pulse = seen.reader.pulse()
@@ -179,7 +218,7 @@ def _backdated(view: RunView) -> float:
 
 
 def _is_stalled(seen: _Following, now: float) -> bool:
-    if now - seen.pulse_seen > PULSE_PATIENCE_SECONDS:
+    if seen.pulse is not None and now - seen.pulse_seen > PATIENCE_SECONDS:
         return True
     if seen.view is None or not len(seen.view):
         return False

@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lossviz_analysis.store.reader import Pulse, RunReader
+from lossviz_analysis.store.reader import Pulse
+from lossviz_analysis.store.requests import DirectionSpec, ScanRequest
 from lossviz_analysis.store.scans import ScanReader
 from lossviz_analysis.store.schema import ScanState
-from lossviz_tui.history import RunView, read_view
+from lossviz_tui.history import RunView
 from lossviz_tui.listing import RunRow, scan_row
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.panels import cctm, dance, landscape, notes, overview, runs, status
+from lossviz_tui.panels.texts import age_text
 from lossviz_tui.picture import picture_of
 from lossviz_tui.scene import Scene, Standing
 from lossviz_tui.selection import LANDSCAPE_MODES, Selection
@@ -39,7 +41,7 @@ HOSTILE = (
     "\x1b[2J\x1b]0;owned\x07cat",
     "[bold red]dog[/] [@click=app.quit]x[/]",
     "\u202egod\u202c \u2067rtl\u2069",
-    "x" * 10_000,
+    "x" * 10_000_000,
     "tab\tline\nreturn\rnul\x00\x9b31m",
     "wide 猫犬魚" * 5,
     "e\u0301\u200d\u200b zero",
@@ -83,6 +85,55 @@ def nan_rows(counts: np.ndarray) -> None:
     counts[2:4, :, 3] = 0
 
 
+def only_test(counts: np.ndarray) -> None:
+    """A training loop of the user's own that counts nothing of the train split."""
+    counts[:, 0] = 0
+
+
+def not_finite(view: RunView) -> RunView:
+    """A run whose scalars are no numbers, each in its way."""
+    scalars = view.scalars.copy()
+    scalars[:, 1:] = np.resize([np.nan, np.inf, -np.inf, 1e308, -1e308], scalars[:, 1:].shape)
+    return replace(view, scalars=scalars)
+
+
+def newest_only(view: RunView, count: int) -> RunView:
+    """A run of which the matrices of the newest epochs are read so far."""
+    return replace(
+        view,
+        class_epochs=view.class_epochs[-count:],
+        recall=view.recall[-count:],
+        notes=view.notes[-count:].astype(np.int16),
+        counts=None if view.counts is None else view.counts[-count:],
+        num_waiting=len(view) - count,
+    )
+
+
+def none_read(view: RunView) -> RunView:
+    """A run of which no matrix could be read."""
+    none = newest_only(view, 1)
+    return replace(
+        none,
+        class_epochs=none.class_epochs[:0],
+        recall=none.recall[:0],
+        notes=none.notes[:0],
+        counts=None,
+        unreadable=(f"{HOSTILE[0]} is damaged",),
+    )
+
+
+def thinned(view: RunView) -> RunView:
+    """A run of which every fourth epoch is kept, and no matrices."""
+    return replace(
+        view,
+        class_epochs=view.class_epochs[::4],
+        recall=view.recall[::4],
+        notes=view.notes[::4].astype(np.int16),
+        counts=None,
+        stride=4,
+    )
+
+
 VIEWS = {
     "no run": lambda _: None,
     "empty": lambda make: make(epochs=0),
@@ -93,6 +144,14 @@ VIEWS = {
     "1,000 classes": lambda make: make(num_classes=1_000, epochs=2),
     "no examples": lambda make: make(change=nan_rows),
     "no examples at all": lambda make: make(change=lambda counts: counts.fill(0)),
+    "one class": lambda make: make(num_classes=1),
+    "one class of one epoch": lambda make: make(num_classes=1, epochs=1),
+    "only test": lambda make: make(change=only_test),
+    "no finite scalar": lambda make: not_finite(make()),
+    "one epoch of no finite scalar": lambda make: not_finite(make(epochs=1)),
+    "being read": lambda make: newest_only(make(epochs=30), 3),
+    "nothing read yet": lambda make: none_read(make(epochs=30)),
+    "thinned": lambda make: thinned(make(epochs=30)),
     "hostile": lambda make: make(num_classes=len(HOSTILE), names=HOSTILE),
 }
 
@@ -103,7 +162,7 @@ def views(make_view) -> dict[str, RunView | None]:
 
 
 @pytest.fixture(scope="module")
-def scanned(make_run, make_scan, ask_scan, tmp_path_factory):
+def scanned(make_run, make_scan, ask_scan, read_view, tmp_path_factory):
     """A run with scans in every state, and the picture of each that has one."""
     path = make_run(
         tmp_path_factory.mktemp("scanned") / "pets.zarr",
@@ -128,7 +187,7 @@ def scanned(make_run, make_scan, ask_scan, tmp_path_factory):
         ),
         "queued": make_scan(path, state=ScanState.QUEUED),
     }
-    history = read_view(RunReader(path))
+    history = read_view(path)
     rows = tuple(scan_row(ScanReader(path, scan_id)) for scan_id in ids.values())
     pictures = {name: picture_of(ScanReader(path, i), history) for name, i in ids.items()}
     return history, ids, rows, pictures
@@ -223,3 +282,118 @@ def test_trouble_before_the_run_is_read_is_harmless(check_lines, panel):
     lines = PAINTERS[panel](scene, (60, 18))
     check_lines(lines, (60, 18), Look())
     assert_harmless(lines)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (60, 18)])
+@pytest.mark.parametrize(
+    ("name", "panel", "split", "sentence"),
+    [
+        ("one class", "dance", "test", "one class has nobody to dance with"),
+        ("one class", "notes", "test", "one class is never taken for another"),
+        ("one class", "cctm", "test", "rightly called"),
+        ("one class", "overview", "test", "accuracy  %"),
+        ("only test", "dance", "train", "no example of the train split was counted"),
+        ("only test", "notes", "train", "no example of the train split was counted"),
+        ("only test", "cctm", "train", "no example of the train split was counted"),
+        ("only test", "dance", "test", "cat ⇄ dog"),
+        ("no finite scalar", "overview", "test", "cross-entropy"),
+        ("being read", "status", "test", "reading 3 of 30"),
+        ("being read", "dance", "test", "(3 of 30 epochs)"),
+        ("being read", "notes", "test", "dancing notes, test, 3 of 30 epochs"),
+        ("thinned", "dance", "test", "8 of 30 epochs"),
+        ("thinned", "notes", "test", "8 of 30 epochs"),
+        ("thinned", "cctm", "test", "has no counts"),
+        ("nothing read yet", "dance", "test", "reading the newest epochs"),
+        ("nothing read yet", "notes", "test", "is damaged"),
+        ("nothing read yet", "overview", "test", "accuracy  %"),
+    ],
+)
+def test_a_panel_says_what_there_is_to_say(
+    views, read_lines, name, panel, split, sentence, size
+):
+    selection = Selection(view="dance" if panel == "status" else panel, split=split)
+    size = (size[0], 2) if panel == "status" else size
+    scene = scene_of(views[name], Look(), selection=selection)
+    assert sentence in read_lines(PAINTERS[panel](scene, size))
+
+
+def test_moments_and_old_dominance_are_not_claimed_of_a_part(views, make_view, read_lines):
+    selection = Selection(view="dance", pair=(2, 3))
+    whole = make_view(epochs=30)
+    text = read_lines(dance.paint(scene_of(whole, Look(), selection=selection), (120, 40)))
+    assert "▼" in text
+    assert "dominates" in text
+    for part in (newest_only(whole, 3), views["thinned"]):
+        text = read_lines(dance.paint(scene_of(part, Look(), selection=selection), (120, 40)))
+        assert "▼" not in text
+        assert "dominates" not in text
+
+
+@pytest.fixture(scope="module")
+def one_class(make_run, make_scan, read_view, tmp_path_factory):
+    """A run of one class with a plane and a line."""
+    path = make_run(tmp_path_factory.mktemp("one") / "one.zarr", names=("cat",), epochs=4)
+    asked = [
+        ScanRequest(
+            directions=(DirectionSpec(kind="gaussian", normalise="filter", seed=0),) * dims,
+            points=(5,) * dims,
+            ranges=((-1.0, 1.0),) * dims,
+            checkpoint=2,
+            epoch=2,
+            split="train",
+        )
+        for dims in (1, 2)
+    ]
+    ids = [make_scan(path, request, names=("cat",)) for request in asked]
+    return read_view(path), path, ids
+
+
+@pytest.mark.parametrize("mode", LANDSCAPE_MODES)
+def test_scans_of_one_class_are_drawn(one_class, check_lines, read_lines, mode):
+    view, path, ids = one_class
+    rows = tuple(scan_row(ScanReader(path, scan_id)) for scan_id in ids)
+    for scan_id in ids:
+        picture = picture_of(ScanReader(path, scan_id), view)
+        for size in USUAL_SIZES:
+            selection = Selection(view="landscape", scan_id=scan_id, mode=mode)
+            scene = scene_of(view, Look(), scans=rows, picture=picture, selection=selection)
+            lines = landscape.paint(scene, size)
+            check_lines(lines, size, Look())
+            assert "gaussian" in read_lines(lines)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("disk full", "12 epochs wait in memory"),
+        ("paused", "asked to; 300 MB of the GPU are free again"),
+        ("failed", "the loss is not finite"),
+    ],
+)
+@pytest.mark.parametrize("size", [(80, 24), (60, 18)])
+def test_a_state_is_shown_with_its_reason(views, read_lines, word, message, size):
+    view = views["eight epochs"]
+    scene = scene_of(view, Look(), standing=standing_of(word=word, message=message))
+    top = read_lines(status.paint(scene, (80, 2))).splitlines()[0]
+    assert word in top
+    assert message in top
+    assert ("w: the log" in top) == (word == "failed")
+    listed = (row_of(Path("a.zarr"), word=word, message=message),)
+    text = read_lines(runs.paint(scene_of(None, Look(), runs=listed), size))
+    assert word in text
+    assert message in text
+    others = (row_of(Path("b.zarr")), *listed)
+    wide = read_lines(runs.paint(scene_of(None, Look(), runs=others), (140, 24)))
+    assert message[:30] in wide.splitlines()[2]
+    assert "resnet20 on pets" in wide.splitlines()[1]
+
+
+def test_what_no_clock_says_is_not_an_age():
+    assert [age_text(s) for s in (0.0, -5.0, 59.0, 3_600.0, 2 * 86_400.0)] == [
+        "0s",
+        "0s",
+        "59s",
+        "1h",
+        "2d",
+    ]
+    assert [age_text(s) for s in (np.nan, np.inf, 1e300)] == ["?", "?", "?"]

@@ -2,11 +2,9 @@
 
 import pytest
 
-from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.scan_writer import ScanWriter
 from lossviz_analysis.store.scans import ScanReader, scan_folder
 from lossviz_analysis.store.schema import ScanState
-from lossviz_tui.history import read_view
 from lossviz_tui.listing import scan_row
 from lossviz_tui.panels import landscape
 from lossviz_tui.picture import picture_of
@@ -23,9 +21,9 @@ def run(make_run, tmp_path_factory):
 
 
 @pytest.fixture
-def read(run, make_scene, read_lines):
+def read(run, make_scene, read_lines, read_view):
     """What the view says of scans, the last one in focus."""
-    view = read_view(RunReader(run))
+    view = read_view(run)
 
     def paint(*scan_ids: str, size=NARROW, standing=None, **selection) -> str:
         scans = [ScanReader(run, scan_id) for scan_id in scan_ids]

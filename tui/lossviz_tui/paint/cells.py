@@ -25,6 +25,10 @@ PLAIN = Style.null()
 _SECOND_HALF = "\0"
 
 
+_LOOKED_AT = 16
+"""Characters of a text that are looked at for each cell it may fill."""
+
+
 def clean_text(text: str, limit: int, *, ascii_only: bool = False) -> str:
     """A name from a store, made safe to print and at most `limit` cells wide.
 
@@ -33,6 +37,14 @@ def clean_text(text: str, limit: int, *, ascii_only: bool = False) -> str:
     cursor nor reorder its neighbours. Markup is not interpreted. A name that is too long ends
     in an ellipsis; with `ascii_only` accents are folded and the rest becomes "?".
     """
+    # Of megabytes only the beginning is looked at.
+    room = _LOOKED_AT * (max(0, limit) + 1)
+    if len(text) > room:
+        return _shortened(
+            clean_text(text[:room], room, ascii_only=ascii_only) + " " * limit,
+            limit,
+            "~" if ascii_only else "…",
+        )
     form = "NFKD" if ascii_only else "NFC"
     words = "".join(map(_safe_character, unicodedata.normalize(form, text))).split()
     cleaned = " ".join(words)

@@ -110,7 +110,7 @@ def _thinned(curve: Curve, limit: int) -> Curve:
         return curve
     if not np.isfinite(curve.x).all() or (np.diff(curve.x) < 0).any():
         return curve
-    columns = np.floor(curve.x * 2)
+    columns = np.floor(curve.x + 0.5)
     starts = np.flatnonzero(np.diff(columns, prepend=columns[0] - 1))
     stops = np.append(starts[1:], count)
     keep: set[int] = set()

@@ -46,15 +46,19 @@ def notes_matrix(
     options = options or StaffOptions()
     canvas = Canvas(size)
     frame = matrix_frame(notes, class_names, size, look, options)
-    columns = frequent_notes(notes, frame.epochs.cells)
+    # Of the classes in view only: with a thousand of them the others would take a second.
+    first, last = (frame.lines[0], frame.lines[-1] + 1) if frame.lines else (0, 0)
+    columns = frequent_notes(notes[:, first:last], frame.epochs.cells, options.epochs)
     for line in range(0, len(frame.lines), _classes_per_row(frame)):
         row = frame.top + line // _classes_per_row(frame)
         _draw_name(canvas, frame, (row, frame.lines[line]), class_names, look, options)
         if _classes_per_row(frame) == 2:
             pair = frame.lines[line : line + 2]
-            _draw_pair(canvas, frame, row, [columns[:, c].tolist() for c in pair], look)
+            notes_of_two = [columns[:, c - first].tolist() for c in pair]
+            _draw_pair(canvas, frame, row, notes_of_two, look)
         else:
-            _draw_spells(canvas, frame, row, columns[:, frame.lines[line]].tolist(), look)
+            notes_of_one = columns[:, frame.lines[line] - first].tolist()
+            _draw_spells(canvas, frame, row, notes_of_one, look)
     draw_epoch_axis(canvas, frame, look, options)
     if frame.top:
         title = clean_text(options.title, canvas.width, ascii_only=look.is_ascii)

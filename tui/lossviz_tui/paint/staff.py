@@ -38,6 +38,8 @@ class StaffOptions:
 
     first_epoch: int = 0
     """Number of the epoch in row 0 of the notes."""
+    epochs: NDArray[np.integer] | None = None
+    """The epoch of each row, ascending; None where they follow one another."""
     cursor_epoch: int | None = None
     cursor_class: int | None = None
     """The class in focus; its name is highlighted."""
@@ -88,7 +90,7 @@ def staff(
     canvas = Canvas(size)
     frame = staff_frame(notes, class_names, chosen, size, options)
     _draw_lines(canvas, frame, class_names, look, options)
-    _draw_spells(canvas, frame, notes, chosen, look)
+    _draw_spells(canvas, frame, notes, chosen, look, options)
     draw_epoch_axis(canvas, frame, look, options)
     entries = [
         (f"{marker_for(look, k)} {class_label(class_names, c, look)}", category_style(look, k))
@@ -134,6 +136,8 @@ def gutter_width(class_names: Sequence[str], width: int) -> int:
 
 def epoch_scale(num_epochs: int, cells: int, options: StaffOptions) -> Scale:
     """Epochs over columns."""
+    if options.epochs is not None and len(options.epochs):
+        num_epochs = int(options.epochs[-1]) - options.first_epoch + 1
     # Each column is an equal share of the epochs; the ends are the middles of the outer ones.
     cells, num_epochs = max(1, cells), max(1, num_epochs)
     half = num_epochs / cells / 2
@@ -141,22 +145,42 @@ def epoch_scale(num_epochs: int, cells: int, options: StaffOptions) -> Scale:
     return Scale(low=low + half, high=low + num_epochs - half, cells=cells)
 
 
-def frequent_notes(notes: Notes, columns: int) -> Notes:
-    """The notes in so many columns: the most frequent of their epochs, the smaller on a tie."""
-    num_epochs, num_classes = notes.shape
-    if num_epochs == 0:
+def frequent_notes(
+    notes: Notes, columns: int, epochs: NDArray[np.integer] | None = None
+) -> Notes:
+    """The notes in so many columns: the most frequent of their epochs, the smaller on a tie.
+
+    A column without an epoch of its own holds the notes of the last one before it.
+    """
+    num_rows, num_classes = notes.shape
+    if num_rows == 0:
         return np.full((columns, num_classes), -2, dtype=np.int64)
+    epochs = np.arange(num_rows) if epochs is None else epochs
+    first = int(epochs[0])
+    num_epochs = int(epochs[-1]) - first + 1
+    edges = first + np.array([k * num_epochs // columns for k in range(columns + 1)])
+    starts = np.searchsorted(epochs, edges)
+    held = np.searchsorted(epochs, edges, side="right") - 1
     shown = np.empty((columns, num_classes), dtype=np.int64)
     for column in range(columns):
-        start = column * num_epochs // columns
-        part = notes[start : max(start + 1, (column + 1) * num_epochs // columns)]
-        if len(part) == 1:
-            shown[column] = part[0]
-        else:
-            same = (part[:, None, :] == part[None, :, :]).sum(axis=1)
-            best = same == same.max(axis=0)
-            shown[column] = np.where(best, part, np.iinfo(np.int64).max).min(axis=0)
+        part = notes[starts[column] : starts[column + 1]]
+        shown[column] = _most_frequent(part) if len(part) else notes[held[column]]
     return shown
+
+
+def _most_frequent(notes: Notes) -> Notes:
+    """The most frequent note of each class, the smaller one on a tie."""
+    if len(notes) == 1:
+        return notes[0]
+    num_classes = notes.shape[1]
+    low = int(notes.min())
+    base = int(notes.max()) - low + 1
+    codes = (np.arange(num_classes) * base + (notes.astype(np.int64) - low)).ravel()
+    found, counts = np.unique(codes, return_counts=True)
+    true_class, note = np.divmod(found, base)
+    order = np.lexsort((note, -counts, true_class))
+    _, firsts = np.unique(true_class[order], return_index=True)
+    return note[order[firsts]] + low
 
 
 def _draw_lines(
@@ -192,12 +216,17 @@ def class_label(
 
 
 def _draw_spells(
-    canvas: Canvas, frame: StaffFrame, notes: Notes, chosen: Sequence[int], look: Look
+    canvas: Canvas,
+    frame: StaffFrame,
+    notes: Notes,
+    chosen: Sequence[int],
+    look: Look,
+    options: StaffOptions,
 ) -> None:
     if not len(notes):
         return
     held = "=" if look.is_ascii else "━"
-    columns = frequent_notes(notes[:, list(chosen)], frame.epochs.cells)
+    columns = frequent_notes(notes[:, list(chosen)], frame.epochs.cells, options.epochs)
     columns = np.maximum(columns, -1)
     line_of = {true_class: k for k, true_class in enumerate(frame.lines)}
     for column, row_of_notes in enumerate(columns.tolist()):

@@ -3,14 +3,16 @@
 import numpy as np
 from textual.strip import Strip
 
+from lossviz_analysis.classwise.confusion import cctm
 from lossviz_analysis.classwise.interference import symmetry
+from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.schema import SPLITS
 from lossviz_tui.paint.cells import Canvas, Size, clean_text
 from lossviz_tui.paint.digits import DigitsOptions, digits_fit, digits_table
 from lossviz_tui.paint.matrix import HeatOptions, heatmap
 from lossviz_tui.paint.palettes import EMBER
-from lossviz_tui.panels.overview import waiting
-from lossviz_tui.panels.texts import muted, stacked, strong
+from lossviz_tui.panels.overview import nothing_counted, waiting
+from lossviz_tui.panels.texts import centred, muted, stacked, strong
 from lossviz_tui.scene import Scene
 
 HELP = (
@@ -26,7 +28,13 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
     if view is None or position is None:
         return waiting(scene, size)
     width, height = size
-    rates = view.rates(scene.selection.split, position)
+    try:
+        counts = view.counts_at(position)[SPLITS.index(scene.selection.split)]
+    except StoreError as error:
+        return centred(size, [f"epoch {scene.epoch} cannot be read", str(error)], scene.look)
+    if not counts.any():
+        return nothing_counted(scene, size)
+    rates = cctm(counts)
     names = view.description.class_names
     area = (width, max(1, height - 2))
     cell = _clipped(scene.selection.cell, len(names))
@@ -39,7 +47,8 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
             np.fill_diagonal(shown, np.nan)
         heat = HeatOptions(palette=EMBER, low=0.0, reduction="max", cursor=cell)
         table = heatmap(shown, area, look=scene.look, options=heat)
-    return stacked(size, _head(scene, rates, width), table, _read_out(scene, cell, width))
+    read_out = _read_out(scene, counts, cell, width)
+    return stacked(size, _head(scene, rates, width), table, read_out)
 
 
 def _clipped(cell: tuple[int, int], num_classes: int) -> tuple[int, int]:
@@ -56,18 +65,18 @@ def _head(scene: Scene, rates: np.ndarray, width: int) -> list[Strip]:
     return canvas.strips()
 
 
-def _read_out(scene: Scene, cell: tuple[int, int], width: int) -> list[Strip]:
+def _read_out(
+    scene: Scene, counts: np.ndarray, cell: tuple[int, int], width: int
+) -> list[Strip]:
     """The entry in focus: names, count, percent."""
-    view, position = scene.view, scene.position
     canvas = Canvas((width, 1))
-    if view is None or position is None:
+    if scene.view is None:
         return canvas.strips()
     i, j = cell
-    counts = view.counts[position, SPLITS.index(scene.selection.split)]
-    names = view.description.class_names
+    names = scene.view.description.class_names
     true, predicted = (clean_text(names[c], 20, ascii_only=scene.look.is_ascii) for c in cell)
     total = int(counts[i].sum())
-    share = f"{100 * counts[i, j] / total:.2f} %" if total else "no examples"
+    share = f"{100 * int(counts[i, j]) / total:.2f} %" if total else "no examples"
     verb = "called" if i != j else "rightly called"
     canvas.put(0, 0, f"{true} {verb} {predicted}: {int(counts[i, j])} of {total}, {share}")
     return canvas.strips()

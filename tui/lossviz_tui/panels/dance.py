@@ -1,5 +1,7 @@
 """Label dance: the recalls of two classes and where their examples go instead."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from rich.cells import cell_len
 from textual.strip import Strip
@@ -11,11 +13,11 @@ from lossviz_analysis.classwise.dance import (
     pair_moments,
     third_class_moments,
 )
-from lossviz_tui.history import RunView
+from lossviz_tui.history import RowByEpoch, RunView
 from lossviz_tui.paint.cells import Canvas, Size, beside, clean_text
 from lossviz_tui.paint.charts import ChartOptions, Mark, Series, line_chart
-from lossviz_tui.panels.overview import waiting
-from lossviz_tui.panels.texts import accent, muted, stacked, strong
+from lossviz_tui.panels.overview import nothing_counted, waiting
+from lossviz_tui.panels.texts import accent, centred, muted, stacked, strong
 from lossviz_tui.scene import Scene
 
 HELP = (
@@ -26,99 +28,125 @@ HELP = (
 _MIN_LIST_WIDTH = 28
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Dance:
+    """What there is to show of a pair."""
+
+    pair: tuple[int, int]
+    view: RunView
+    recall: np.ndarray
+    """[class epoch, class]."""
+    row: RowByEpoch
+
+    @property
+    def x(self) -> np.ndarray:
+        """Epochs of the recalls."""
+        return self.view.class_epochs.astype(float)
+
+    @property
+    def rates(self) -> np.ndarray | None:
+        """CCTMs by epoch of which only the row of the first class is true.
+
+        Moments and dominance of a pair look at no other row, and a thousand classes have no
+        room for more. They are facts of successive epochs: None while some are missing.
+        """
+        if not (self.row.is_complete and self.view.is_contiguous):
+            return None
+        rows = self.row.rates
+        return np.broadcast_to(rows[:, None, :], (len(rows), rows.shape[1], rows.shape[1]))
+
+
 def paint(scene: Scene, size: Size) -> list[Strip]:
     """Recalls, the row of the first class, and on wide screens the ranked pairs."""
     view, pair = scene.view, scene.pair
-    if view is None or not len(view) or pair is None:
+    if view is None or not len(view.class_epochs):
         return waiting(scene, size)
+    if pair is None:
+        return centred(size, ["one class has nobody to dance with"], scene.look)
+    split = scene.selection.split
+    recall = view.recall_of(split)
+    if np.isnan(recall).all():
+        return nothing_counted(scene, size)
+    dance = _Dance(pair=pair, view=view, recall=recall, row=view.row_by_epoch(split, pair[0]))
     width, height = size
     list_width = _MIN_LIST_WIDTH if width >= 92 else 0
     charts_width = width - list_width - (1 if list_width else 0)
-    lines = _facts(scene, pair, charts_width)
+    lines = _facts(scene, dance, charts_width)
     room = height - len(lines)
     top = room - room // 2
     charts = stacked(
         (charts_width, height),
         lines,
-        _recalls(scene, pair, (charts_width, top)),
-        _row(scene, pair, (charts_width, room - top)),
+        _recalls(scene, dance, (charts_width, top)),
+        _row(scene, dance, (charts_width, room - top)),
     )
     if not list_width:
         return charts
     return beside(charts, _pairs(scene, pair, (list_width, height)), gap=1)
 
 
-def _facts(scene: Scene, pair: tuple[int, int], width: int) -> list[Strip]:
-    view, look = scene.view, scene.look
-    if view is None:
-        return []
-    a, b = pair
+def _facts(scene: Scene, dance: _Dance, width: int) -> list[Strip]:
+    look, view = scene.look, dance.view
+    a, b = dance.pair
     names = view.description.class_names
-    recall = view.recall_of(scene.selection.split)
-    rates = _rates_with_row(view, scene.selection.split, a)
-    score = dance_score(recall, a, b)
-    since = dominance_epoch(rates, a, b)
+    score = dance_score(dance.recall, a, b)
     canvas = Canvas((width, 1))
-    first, second = (clean_text(names[c], 14, ascii_only=look.is_ascii) for c in pair)
+    first, second = (clean_text(names[c], 14, ascii_only=look.is_ascii) for c in (a, b))
     arrow = "<->" if look.is_ascii else "⇄"
     head = f"{first} {arrow} {second}"
     canvas.put(0, 0, head, strong(look))
     text = f"  {scene.selection.split}  dance score "
     text += "n/a" if not np.isfinite(score) else f"{score:+.2f}"
-    if since is not None:
-        dominance = f"  {second} dominates {first} since epoch {int(view.epochs[since])}"
+    coverage = _coverage(dance)
+    rates = dance.rates
+    since = None if rates is None else dominance_epoch(rates, a, b)
+    if coverage:
+        text += f"  ({coverage})"
+    # Of a part of the history, dominance from its first epoch on may be older than that.
+    if since is not None and not (since == 0 and view.is_partial):
+        dominance = f"  {second} dominates {first} since epoch {int(view.class_epochs[since])}"
         text += dominance if cell_len(head + text + dominance) <= width else ""
-    canvas.put(len(head), 0, text, muted(look))
+    canvas.put(cell_len(head), 0, text, muted(look))
     return canvas.strips()
 
 
-def _rates_with_row(view: RunView, split: str, a: int) -> np.ndarray:
-    """CCTMs by epoch of which only row `a` is true, without the memory of a thousand classes.
-
-    Moments and dominance of a pair (a, b) look at no other row.
-    """
-    row = view.row_by_epoch(split, a)
-    return np.broadcast_to(row[:, None, :], (len(row), row.shape[1], row.shape[1]))
+def _coverage(dance: _Dance) -> str:
+    """Of which epochs all this tells, where it is not all of them."""
+    if dance.view.is_partial or dance.row.is_complete:
+        return dance.view.coverage
+    return f"row read at {len(dance.row.places):,} of {len(dance.x):,} epochs"
 
 
-def _recalls(scene: Scene, pair: tuple[int, int], size: Size) -> list[Strip]:
-    view = scene.view
-    if view is None:
-        return []
-    a, b = pair
-    names = view.description.class_names
-    recall = view.recall_of(scene.selection.split)
-    rates = _rates_with_row(view, scene.selection.split, a)
-    x = view.epochs.astype(float)
-    marks = [
-        Mark(x=x[e], y=100 * float(recall[e, b]), glyph="▼", ascii_glyph="v", color_index=5)
-        for e in np.flatnonzero(pair_moments(recall, rates, a, b))
-    ]
-    third = third_class_moments(recall, rates, a, b)
-    marks += [
-        Mark(x=x[e], y=100 * float(recall[e, a]), glyph="◆", ascii_glyph="#", color_index=4)
-        for e in np.flatnonzero(third != NO_CLASS)
-    ]
+def _recalls(scene: Scene, dance: _Dance, size: Size) -> list[Strip]:
+    a, b = dance.pair
+    names, recall, x = dance.view.description.class_names, dance.recall, dance.x
+    marks: list[Mark] = []
+    if (rates := dance.rates) is not None:
+        marks += [
+            Mark(x=x[e], y=100 * float(recall[e, b]), glyph="▼", ascii_glyph="v", color_index=5)
+            for e in np.flatnonzero(pair_moments(recall, rates, a, b))
+        ]
+        third = third_class_moments(recall, rates, a, b)
+        marks += [
+            Mark(x=x[e], y=100 * float(recall[e, a]), glyph="◆", ascii_glyph="#", color_index=4)
+            for e in np.flatnonzero(third != NO_CLASS)
+        ]
     series = [
         Series(label=names[c], x=x, y=100 * recall[:, c], color_index=k, bold=k == 0)
-        for k, c in enumerate(pair)
+        for k, c in enumerate(dance.pair)
     ]
     options = ChartOptions(title="recall", y_label="%", marks=marks, cursor_x=_cursor(scene))
     return line_chart(series, size, look=scene.look, options=options)
 
 
-def _row(scene: Scene, pair: tuple[int, int], size: Size) -> list[Strip]:
+def _row(scene: Scene, dance: _Dance, size: Size) -> list[Strip]:
     """CCTM(a, c) over epochs: the second class and the worst others coloured, the rest grey."""
-    view = scene.view
-    if view is None:
-        return []
-    a, b = pair
-    names = view.description.class_names
-    row = 100 * view.row_by_epoch(scene.selection.split, a)
+    a, b = dance.pair
+    names = dance.view.description.class_names
+    row, x = 100 * dance.row.rates, dance.row.epochs.astype(float)
     others = [c for c in range(len(names)) if c not in (a, b)]
-    peaks = np.nan_to_num(row[:, others], nan=0.0)[-20:].max(axis=0)
+    peaks = np.nan_to_num(row[:, others], nan=0.0)[-20:].max(axis=0, initial=0.0)
     ranked = [others[k] for k in np.argsort(-peaks, kind="stable")]
-    x = view.epochs.astype(float)
     series = [Series(label=names[b], x=x, y=row[:, b], color_index=1, bold=True)]
     for place, c in enumerate(ranked[:12]):
         shown = place < 3 and peaks[others.index(c)] > 0

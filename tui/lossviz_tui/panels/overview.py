@@ -59,11 +59,21 @@ def waiting(scene: Scene, size: Size) -> list[Strip]:
     """What a run without epochs looks like, in words."""
     if scene.view is None:
         sentences = ["opening the run", scene.trouble]
+    elif len(scene.view):
+        sentences = ["reading the newest epochs", *scene.view.unreadable]
     else:
         sentences = ["no epoch is recorded yet", "the first one will appear here by itself"]
         if scene.standing is not None and scene.standing.word in ("failed", "crashed"):
-            sentences = [f"the run {scene.standing.word}", scene.standing.message]
+            why = scene.standing.message
+            sentences = [f"the run {scene.standing.word}", why, "w shows what it printed"]
     return centred(size, [sentence for sentence in sentences if sentence], scene.look)
+
+
+def nothing_counted(scene: Scene, size: Size) -> list[Strip]:
+    """What a split looks like of which a run counts no examples, in words."""
+    split = scene.selection.split
+    sentences = [f"no example of the {split} split was counted", "t shows the other split"]
+    return centred(size, sentences, scene.look)
 
 
 def _chart(scene: Scene, number: int, size: Size) -> list[Strip]:
@@ -77,12 +87,12 @@ def _chart(scene: Scene, number: int, size: Size) -> list[Strip]:
         case 0:
             series = [
                 Series(
-                    label="train", x=x, y=100 * view.column("train_accuracy"), color_index=0
+                    label="train", x=x, y=_percent(view.column("train_accuracy")), color_index=0
                 ),
                 Series(
                     label="test",
                     x=x,
-                    y=100 * view.column("test_accuracy"),
+                    y=_percent(view.column("test_accuracy")),
                     color_index=1,
                     bold=True,
                 ),
@@ -104,3 +114,9 @@ def _chart(scene: Scene, number: int, size: Size) -> list[Strip]:
             series = [Series(label="", x=x, y=view.column("weight_norm"), color_index=3)]
             options = ChartOptions(title="|w|, norm of all weights", cursor_x=cursor)
     return line_chart(series, size, look=scene.look, options=options)
+
+
+def _percent(shares: np.ndarray) -> np.ndarray:
+    """Shares as percent; a stranger's run may hold any number."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return 100 * shares

@@ -8,13 +8,21 @@ from textual.strip import Strip
 from lossviz_analysis.store.schema import RUN_SUFFIX
 from lossviz_tui.paint.cells import PLAIN, Canvas, Size, clean_text
 from lossviz_tui.paint.sparkline import sparkline
-from lossviz_tui.panels.texts import accent, age_text, centred, muted, state_text, strong
+from lossviz_tui.panels.texts import (
+    EXPLAINED,
+    accent,
+    age_text,
+    centred,
+    muted,
+    state_text,
+    strong,
+)
 from lossviz_tui.scene import RunRow, Scene
 
 HELP = (
     "Runs below the folder, newest change first: state, epochs, best test accuracy and its "
-    "course. A run counts as crashed when nobody holds its lock though it never said it had "
-    "ended."
+    "course. A run counts as stalled when its writer has been silent for half a minute, as "
+    "crashed when nobody holds its lock though it never said it had ended."
 )
 
 
@@ -63,9 +71,8 @@ def _draw(canvas: Canvas, line: int, row: RunRow, scene: Scene, *, is_focus: boo
     text, style = state_text(row.word, look)
     canvas.put(at["state"], line, text, style)
     planned = "" if row.epochs is None else f"/{row.epochs}"
-    canvas.put(
-        at["epochs"], line, f"{row.epoch}{planned}", strong(look) if is_focus else muted(look)
-    )
+    epochs = clean_text(f"{row.epoch}{planned}", at["best"] - at["epochs"] - 1)
+    canvas.put(at["epochs"], line, epochs, strong(look) if is_focus else muted(look))
     if row.best_test_accuracy is not None:
         canvas.put(at["best"], line, f"{100 * row.best_test_accuracy:.2f} %")
     if "trend" in at:
@@ -74,7 +81,10 @@ def _draw(canvas: Canvas, line: int, row: RunRow, scene: Scene, *, is_focus: boo
             canvas.put(at["trend"], line, segment.text, muted(look))
     if "model on data" in at:
         width = at["run"] - at["model on data"] - 1
-        what = clean_text(f"{row.model} on {row.dataset}", width, ascii_only=look.is_ascii)
+        what = f"{row.model} on {row.dataset}"
+        if row.message and row.word in EXPLAINED:
+            what = row.message
+        what = clean_text(what, width, ascii_only=look.is_ascii)
         canvas.put(at["model on data"], line, what, muted(look))
     age = "" if math.isnan(row.changed) else age_text(time.time() - row.changed)
     name = row.path.name.removesuffix(RUN_SUFFIX)

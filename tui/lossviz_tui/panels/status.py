@@ -1,10 +1,11 @@
 """The two lines at the top: what is true now, and which view this is."""
 
+from rich.cells import cell_len
 from textual.strip import Strip
 
 from lossviz_tui.keys import VIEW_NAMES, VIEW_TITLES
 from lossviz_tui.paint.cells import Canvas, Size, clean_text
-from lossviz_tui.panels.texts import accent, age_text, muted, state_text, strong
+from lossviz_tui.panels.texts import EXPLAINED, accent, age_text, muted, state_text, strong
 from lossviz_tui.scene import Scene
 
 
@@ -19,9 +20,9 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
         style = accent(scene.look) if is_here else muted(scene.look)
         canvas.put(column, 1, f"[{text.strip()}]" if is_here else text, style)
         column += len(text)
-    badge = clean_text(
-        scene.trouble, max(0, canvas.width - column - 1), ascii_only=scene.look.is_ascii
-    ) or _badge(scene)
+    room = max(0, canvas.width - column - 1)
+    badge = clean_text(scene.trouble, room, ascii_only=scene.look.is_ascii)
+    badge = badge or _badge(scene, room)
     if badge:
         canvas.put_right(canvas.width, 1, f" {badge}", accent(scene.look))
     return canvas.strips()
@@ -37,13 +38,14 @@ def _draw_state(canvas: Canvas, scene: Scene) -> None:
     canvas.put(0, 0, text, style)
     right = _right(scene)
     canvas.put_right(canvas.width, 0, right, muted(look))
-    room = canvas.width - len(right) - len(text) - 3
+    room = canvas.width - cell_len(right) - cell_len(text) - 3
     middle = f"{_epoch_text(scene)}  {view.path.name.removesuffix('.zarr')}"
-    if standing.message and standing.word in ("failed", "crashed", "disk full"):
+    hint = "  w: the log" if standing.word in ("failed", "crashed") else ""
+    if standing.message and standing.word in EXPLAINED:
         middle = standing.message
-    canvas.put(
-        len(text) + 2, 0, clean_text(middle, room, ascii_only=look.is_ascii), strong(look)
-    )
+    # The middle is cut, not the hint: the rest of the sentence is in the log.
+    words = clean_text(middle, room - len(hint), ascii_only=look.is_ascii)
+    canvas.put(len(text) + 2, 0, words + hint, strong(look))
 
 
 def _epoch_text(scene: Scene) -> str:
@@ -68,6 +70,9 @@ def _right(scene: Scene) -> str:
         share = f" {100 * first.share:.0f}%" if first.word == "running" else ""
         more = f" +{len(running) - 1}" if len(running) > 1 else ""
         parts.append(f"scan {first.word}{share}{more}")
+    if scene.view is not None and scene.view.num_waiting:
+        have, total = len(scene.view.class_epochs), len(scene.view)
+        parts.append(f"reading {have:,} of {total:,}")
     if scene.trouble:
         parts.append("store unreadable")
     if scene.view is not None and len(scene.view) and scene.standing is not None:
@@ -75,9 +80,12 @@ def _right(scene: Scene) -> str:
     return "  ".join(parts)
 
 
-def _badge(scene: Scene) -> str:
-    """Where the epoch is held, and what came since."""
+def _badge(scene: Scene, room: int) -> str:
+    """Where the epoch is held, and what came since, in fewer words where there is no room."""
     if scene.view is None or scene.selection.epoch is None or scene.epoch is None:
         return ""
     newer = int((scene.view.epochs > scene.epoch).sum())
-    return f"HELD at {scene.epoch}" + (f", {newer} newer" if newer else "")
+    text = f"HELD at {scene.epoch}" + (f", {newer} newer" if newer else "")
+    return (
+        text if len(text) <= room else f"HELD {scene.epoch}" + (f" +{newer}" if newer else "")
+    )

@@ -16,7 +16,10 @@ from lossviz_tui.paint.cells import (
 )
 from lossviz_tui.paint.palettes import ACCENT, MUTED, TEXT, Look, category_style, style_for
 
+EXPLAINED = ("failed", "crashed", "disk full", "paused")
+"""States of a run whose reason matters more than what else there is to say of it."""
 _MAX_SENTENCE = 400
+_LONGEST = 1_000 * 86_400.0
 
 # Sign, ASCII sign, category of the colour (None: muted). Words, signs and colours all differ.
 _STATES: dict[str, tuple[str, str, int | None]] = {
@@ -47,7 +50,9 @@ def state_text(word: str, look: Look) -> tuple[str, Style]:
 
 
 def age_text(seconds: float) -> str:
-    """How long ago, in at most four cells: 0s, 59s, 12m, 3h, 5d."""
+    """How long ago, in at most four cells: 0s, 59s, 12m, 3h, 5d; "?" where nobody knows."""
+    if not seconds < _LONGEST:  # NaN too
+        return "?"
     for unit, length in (("d", 86_400.0), ("h", 3_600.0), ("m", 60.0)):
         if seconds >= length:
             return f"{int(seconds / length)}{unit}"
