@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from lossviz_analysis.store.creation import create_run
 from lossviz_analysis.store.description import RunDescription
 from lossviz_analysis.store.lock import WriterLock, is_held
 from lossviz_analysis.store.reader import RunReader
@@ -23,7 +24,7 @@ from lossviz_analysis.store.results import read_result
 from lossviz_analysis.store.scan_writer import ScanWriter
 from lossviz_analysis.store.scans import ScanReader, cancel, submit
 from lossviz_analysis.store.schema import ScanState
-from lossviz_analysis.store.writer import RunWriter, create_run
+from lossviz_analysis.store.writer import RunWriter
 from lossviz_trainer.datasets.npz import load_npz
 from lossviz_trainer.loop import SCALAR_COLUMNS
 from lossviz_trainer.models import build_model

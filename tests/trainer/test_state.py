@@ -7,9 +7,10 @@ from torch.nn import functional
 from torch.optim import SGD
 
 from lossviz_analysis.errors import LossvizError
+from lossviz_analysis.store.creation import create_run
 from lossviz_analysis.store.description import RunDescription
 from lossviz_analysis.store.reader import RunReader
-from lossviz_analysis.store.writer import RunWriter, create_run
+from lossviz_analysis.store.writer import RunWriter
 from lossviz_trainer.loop import SCALAR_COLUMNS
 from lossviz_trainer.state import capture, restore
 

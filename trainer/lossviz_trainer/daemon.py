@@ -40,7 +40,13 @@ from lossviz_trainer.datasets.load import DATA_WORDS, load_dataset
 from lossviz_trainer.device import choose_device, micro_batch_for
 from lossviz_trainer.loop import SCALAR_COLUMNS, LoopSettings, Position, Trainer
 from lossviz_trainer.models import build_model
-from lossviz_trainer.problem import Progress, describe_data, rebuild_model, reload_data
+from lossviz_trainer.problem import (
+    Progress,
+    describe_data,
+    is_recorded,
+    rebuild_model,
+    reload_data,
+)
 from lossviz_trainer.process import become, listen, report
 from lossviz_trainer.recipes import Recipe, resolve_recipe
 from lossviz_trainer.resident import move_to_device
@@ -119,7 +125,7 @@ def train(spec: TrainingSpec, lock: int | None = None) -> int:
     dataset: Dataset | None = None
     try:
         if spec.resume:
-            spec = spec.with_settings(read_description(spec.run).settings)
+            spec = _as_remembered(spec)
         device = choose_device(spec.device)
         if not spec.resume:
             dataset = _load(spec)
@@ -147,6 +153,20 @@ def train(spec: TrainingSpec, lock: int | None = None) -> int:
             # included; the checkpoint just written is as exact as a model kept in memory.
             become("wait", replace(spec, resume=True).to_json(), writer.hand_over())
         return code
+
+
+def _as_remembered(spec: TrainingSpec) -> TrainingSpec:
+    """The spec of a resume, completed by what its run remembers.
+
+    Raises:
+        LossvizError: The run is not the daemon's.
+    """
+    description = read_description(spec.run)
+    if is_recorded(description):
+        raise LossvizError(
+            f"{spec.run} was recorded by a training loop of its own; start that one again"
+        )
+    return spec.with_settings(description.settings)
 
 
 def _stay_stopped(run: Path, lock: int, sentence: str) -> None:

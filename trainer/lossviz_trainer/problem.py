@@ -43,6 +43,11 @@ def describe_data(
     }
 
 
+def is_recorded(description: RunDescription) -> bool:
+    """Whether a run was recorded from a training loop of the user's, with a factory or not."""
+    return "factory" in description.model
+
+
 def reload_data(
     run: Path, description: RunDescription, on_progress: Progress | None = None
 ) -> Dataset:

@@ -33,7 +33,10 @@ from lossviz_analysis.weightspace.normalise import normalise
 from lossviz_analysis.weightspace.scan import ScanProblem, scan
 from lossviz_analysis.weightspace.vector import MovableModel
 from lossviz_trainer.device import choose_device, micro_batch_for
-from lossviz_trainer.problem import rebuild_model, reload_data
+from lossviz_trainer.factory import UntrustedFactoryError
+from lossviz_trainer.packing import to_tensor
+from lossviz_trainer.problem import is_recorded, rebuild_model, reload_data
+from lossviz_trainer.recorded import RecordedProblem, build_recorded
 from lossviz_trainer.resident import ResidentData, move_to_device
 from lossviz_trainer.state import restore
 
@@ -45,20 +48,48 @@ _DTYPES = {"exact": torch.float32, "float64": torch.float64}
 class Workbench:
     """A run's data and model, kept on the device from one scan to the next."""
 
-    def __init__(self, run: Path) -> None:
+    def __init__(self, run: Path, *, trust: bool = False) -> None:
         self.reader = RunReader(run)
+        self.lacks_trust = False
+        """Whether a scan was refused because nobody vouches for the run's factory."""
+        self._trust = trust
+        self._recorded: RecordedProblem | None = None
         self._data: dict[torch.device, ResidentData] = {}
         self._models: dict[tuple[torch.device, torch.dtype], nn.Module] = {}
 
     def data(self, device: torch.device) -> ResidentData:
         """Both splits on a device."""
         if device not in self._data:
-            dataset = reload_data(self.reader.path, self.reader.description)
-            self._data[device] = move_to_device(dataset, device)
+            recorded = self._recorded_problem()
+            if recorded is not None:
+                self._data[device] = recorded.data(device)
+            else:
+                dataset = reload_data(self.reader.path, self.reader.description)
+                self._data[device] = move_to_device(dataset, device)
         return self._data[device]
+
+    def _recorded_problem(self) -> RecordedProblem | None:
+        """What the factory of a recorded run makes; None for a run of the daemon.
+
+        Raises:
+            LossvizError: It cannot be made.
+            UntrustedFactoryError: Nobody vouches for it.
+        """
+        if self._recorded is None and is_recorded(self.reader.description):
+            try:
+                self._recorded = build_recorded(
+                    self.reader.path, self.reader.description, trust=self._trust
+                )
+            except UntrustedFactoryError:
+                self.lacks_trust = True
+                raise
+        return self._recorded
 
     def model(self, content: Checkpoint, device: torch.device, dtype: torch.dtype) -> nn.Module:
         """The model at a checkpoint, in eval mode."""
+        recorded = self._recorded_problem()
+        if recorded is not None:
+            return recorded.model(content, device, dtype)
         key = (device, dtype)
         if key not in self._models:
             self._models[key] = rebuild_model(self.reader.description).to(device, dtype)
@@ -254,5 +285,8 @@ def _other_weights(setting: _Setting, spec: DirectionSpec) -> Tensor:
             f"the model of {run} has other parameters than this one; "
             "a line needs two models of one architecture"
         )
-    flat = np.concatenate([values.ravel() for values in content.parameters.values()])
-    return torch.from_numpy(flat).to(setting.movable.base)
+    parts = [
+        to_tensor(values, content.views.get(name, "")).reshape(-1).to(setting.movable.base)
+        for name, values in content.parameters.items()
+    ]
+    return torch.cat(parts)

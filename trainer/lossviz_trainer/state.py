@@ -1,19 +1,228 @@
 """A model and its optimiser as a checkpoint, and back."""
 
-from collections.abc import Mapping
-from typing import Any
+import importlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.optim import SGD
 
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.checkpoints import Checkpoint
+from lossviz_trainer.packing import storage_key, to_array, to_tensor
+
+_COMPILED = "_orig_mod"
+_PARALLEL = (DataParallel, DistributedDataParallel)
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+_NO_NAMES: frozenset[str] = frozenset()
 
 
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().to("cpu", copy=True).contiguous().numpy()
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ModelState:
+    """The tensors of a model, copied to the host."""
+
+    parameters: dict[str, np.ndarray]
+    """Trainable parameters in the model's order, each tensor once."""
+    buffers: dict[str, np.ndarray]
+    """Frozen parameters and persistent buffers."""
+    views: dict[str, str]
+    """See Checkpoint.views."""
+    aliases: dict[str, str]
+    """Further names of tensors that are stored under another one: tied weights."""
+    others: dict[str, Any]
+    """Entries of the state dict that are no tensors, such as a module's extra state."""
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside `torch.compile`, DistributedDataParallel and DataParallel."""
+    while True:
+        inner = getattr(model, _COMPILED, None)
+        if isinstance(inner, nn.Module):
+            model = inner
+        elif isinstance(model, _PARALLEL):
+            model = cast("nn.Module", model.module)
+        else:
+            return model
+
+
+def plain_names(source: nn.Module | Collection[str]) -> dict[str, str]:
+    """The names of a state dict without what wrappers add to them.
+
+    Args:
+        source: A model, already unwrapped on the outside, or the names of a state dict.
+
+    Returns:
+        The plain name of each name.
+    """
+    if isinstance(source, nn.Module):
+        names: Collection[str] = source.state_dict(keep_vars=True)
+        parallel = {
+            f"{path}.module."
+            for path, module in source.named_modules(remove_duplicate=False)
+            if isinstance(module, _PARALLEL)
+        }
+        cut = {name: _without_parallel(name, parallel) for name in names}
+    else:
+        is_parallel = all(
+            name.removeprefix(f"{_COMPILED}.")[:7] == "module." for name in source
+        )
+        cut = {
+            name: name.removeprefix(f"{_COMPILED}.").removeprefix("module.")
+            if is_parallel
+            else name
+            for name in source
+        }
+    return {
+        name: ".".join(part for part in short.split(".") if part != _COMPILED)
+        for name, short in cut.items()
+    }
+
+
+def _without_parallel(name: str, prefixes: Collection[str]) -> str:
+    # Longest first, so that a cut does not hide the next one.
+    for prefix in sorted(prefixes, key=len, reverse=True):
+        if name.startswith(prefix):
+            name = prefix.removesuffix("module.") + name[len(prefix) :]
+    return name
+
+
+def trainable_names(model: nn.Module) -> frozenset[str]:
+    """Plain names of a model's trainable parameters, every name of a tied one."""
+    inner = unwrapped(model)
+    plain = plain_names(inner)
+    return frozenset(
+        plain[name]
+        for name, parameter in inner.named_parameters(remove_duplicate=False)
+        if parameter.requires_grad and name in plain
+    )
+
+
+def model_state(
+    source: nn.Module | Mapping[str, Any], *, trainable: Collection[str] = _NO_NAMES
+) -> ModelState:
+    """Copy the tensors of a model to the host.
+
+    All ranks must call this together where tensors are distributed over them.
+
+    Args:
+        source: A model, or its state dict.
+        trainable: For a state dict, the plain names of the trainable parameters; where none is
+            given, those are the floating-point tensors that are no batch-norm statistics.
+
+    Returns:
+        The tensors by plain name.
+
+    Raises:
+        LossvizError: A tensor cannot be stored.
+    """
+    if isinstance(source, nn.Module):
+        inner = unwrapped(source)
+        entries: Mapping[str, Any] = inner.state_dict(keep_vars=True)
+        plain = plain_names(inner)
+        trainable = trainable_names(inner)
+    else:
+        entries, plain = source, plain_names(source)
+        trainable = trainable or {
+            plain[name]
+            for name, value in entries.items()
+            if isinstance(value, Tensor)
+            and value.is_floating_point()
+            and name.rpartition(".")[2] not in _STATISTICS
+        }
+    state = ModelState(parameters={}, buffers={}, views={}, aliases={}, others={})
+    first_names: dict[tuple[Any, ...], str] = {}
+    for name, value in entries.items():
+        short = plain[name]
+        if not isinstance(value, Tensor):
+            state.others[short] = value
+            continue
+        key = storage_key(value)
+        if key in first_names:
+            state.aliases[short] = first_names[key]
+            continue
+        first_names[key] = short
+        try:
+            array, view = to_array(value)
+        except LossvizError as error:
+            raise LossvizError(f"tensor {short}: {error}") from None
+        (state.parameters if short in trainable else state.buffers)[short] = array
+        if view:
+            state.views[short] = view
+    return state
+
+
+def load_model(
+    model: nn.Module,
+    content: Checkpoint,
+    *,
+    aliases: Mapping[str, str] | None = None,
+    others: Mapping[str, Any] | None = None,
+) -> None:
+    """Put a checkpoint's tensors into a model, each cast to the type it has there.
+
+    Args:
+        model: A model of the same architecture, wrapped or not, changed in place.
+        content: The checkpoint.
+        aliases: Further names of stored tensors.
+        others: Entries of the state dict that are no tensors.
+
+    Raises:
+        LossvizError: The checkpoint belongs to another architecture; nothing is changed.
+    """
+    inner = unwrapped(model)
+    plain = plain_names(inner)
+    entries: Mapping[str, Any] = inner.state_dict(keep_vars=True)
+    stored = {**content.parameters, **content.buffers}
+    names = {name: name for name in stored} | {
+        alias: name for alias, name in (aliases or {}).items() if name in stored
+    }
+    wanted = {
+        plain[name]: tuple(value.shape)
+        for name, value in entries.items()
+        if isinstance(value, Tensor)
+    }
+    missing = sorted(name for name in wanted if name not in names)
+    unknown = sorted(stored.keys() - {names[name] for name in wanted if name in names})
+    unequal = sorted(
+        name
+        for name in wanted.keys() & names.keys()
+        if wanted[name] != stored[names[name]].shape
+    )
+    if missing or unknown or unequal:
+        example = (missing or unknown or unequal)[0]
+        raise LossvizError(
+            "the checkpoint belongs to another architecture: its tensors are not the model's, "
+            f"for example {example!r}"
+        )
+    loadable: dict[str, Any] = {}
+    for name, value in entries.items():
+        short = plain[name]
+        if isinstance(value, Tensor):
+            source = names[short]
+            tensor = to_tensor(stored[source], content.views.get(source, ""))
+            loadable[name] = like_distributed(tensor, value)
+        else:
+            loadable[name] = (others or {}).get(short, value)
+    inner.load_state_dict(loadable)
+
+
+def like_distributed(tensor: Tensor, target: Tensor) -> Tensor:
+    """A whole tensor laid out over ranks as a target of the same shape is, if it is at all."""
+    mesh = getattr(target, "device_mesh", None)
+    if mesh is None or tensor.shape != target.shape:
+        return tensor
+    distributed: Any = importlib.import_module("torch.distributed.tensor")
+    placements: Any = getattr(target, "placements", None)
+    return distributed.distribute_tensor(tensor.to(mesh.device_type), mesh, placements)
+
+
+def framework() -> str:
+    """Name and version of what makes the tensors."""
+    return f"torch {torch.__version__}"
 
 
 def capture(
@@ -36,25 +245,25 @@ def capture(
     Returns:
         The checkpoint.
     """
-    named = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    state = model_state(model)
     momenta: dict[str, np.ndarray] = {}
     if optimiser is not None:
-        for name, parameter in named.items():
+        for name, parameter in model.named_parameters():
             buffer = optimiser.state.get(parameter, {}).get("momentum_buffer")
             if buffer is not None:
-                momenta[f"{name}.momentum"] = _array(buffer)
+                momenta[f"{name}.momentum"] = to_array(buffer)[0]
     return Checkpoint(
         epoch=epoch,
         step=step,
-        parameters={name: _array(p) for name, p in named.items()},
-        buffers={name: _array(b) for name, b in model.named_buffers()},
+        parameters=state.parameters,
+        buffers=state.buffers,
         optimiser=momenta,
         extra=dict(extra or {}),
-        framework=f"torch {torch.__version__}",
+        framework=framework(),
+        views=state.views,
     )
 
 
-@torch.no_grad()
 def restore(model: nn.Module, content: Checkpoint, optimiser: SGD | None = None) -> None:
     """Put a checkpoint into a model, and its momenta into the optimiser.
 
@@ -66,22 +275,10 @@ def restore(model: nn.Module, content: Checkpoint, optimiser: SGD | None = None)
     Raises:
         LossvizError: The checkpoint belongs to another architecture.
     """
-    targets: dict[str, Tensor] = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    targets |= dict(model.named_buffers())
-    sources = {**content.parameters, **content.buffers}
-    if targets.keys() != sources.keys() or any(
-        tuple(targets[name].shape) != sources[name].shape for name in targets
-    ):
-        raise LossvizError(
-            "the checkpoint belongs to another architecture: its tensors are not the model's"
-        )
-    for name, target in targets.items():
-        target.copy_(torch.from_numpy(sources[name].copy()))
+    load_model(model, content)
     if optimiser is None:
         return
     for name, parameter in model.named_parameters():
         momentum = content.optimiser.get(f"{name}.momentum")
         if momentum is not None:
-            optimiser.state[parameter]["momentum_buffer"] = torch.from_numpy(
-                momentum.copy()
-            ).to(parameter)
+            optimiser.state[parameter]["momentum_buffer"] = to_tensor(momentum).to(parameter)

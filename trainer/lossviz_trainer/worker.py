@@ -13,9 +13,11 @@ from pathlib import Path
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.lock import LockHeldError, WriterLock
-from lossviz_analysis.store.scan_writer import ScanWriter
+from lossviz_analysis.store.requests import ScanRequest
+from lossviz_analysis.store.scan_writer import FULL_DISK_SECONDS, ScanWriter
 from lossviz_analysis.store.scans import ScanReader, find_scans, unfinished
 from lossviz_analysis.store.schema import ScanState
+from lossviz_analysis.store.space import is_disk_full
 from lossviz_trainer.daemon import StopFlag
 from lossviz_trainer.scanning import Workbench, compute
 
@@ -25,12 +27,13 @@ POLL_SECONDS = 0.1
 log = logging.getLogger(__name__)
 
 
-def work(run: Path, *, idle_seconds: float = IDLE_SECONDS) -> int:
+def work(run: Path, *, idle_seconds: float = IDLE_SECONDS, trust: bool = False) -> int:
     """Compute the scans of a run until there has been none for a while.
 
     Args:
         run: The run's folder.
         idle_seconds: How long to stay without work.
+        trust: Whether to call the factory of a run that its user did not record themselves.
 
     Returns:
         Exit code: 0, also when another worker is at it already.
@@ -39,7 +42,7 @@ def work(run: Path, *, idle_seconds: float = IDLE_SECONDS) -> int:
     os.nice(5)  # a picture may wait for the training it is about
     stop = StopFlag()
     stop.listen()
-    bench = Workbench(run)
+    bench = Workbench(run, trust=trust)
     lock = WriterLock(run / "scans")
     while True:
         try:
@@ -53,7 +56,7 @@ def work(run: Path, *, idle_seconds: float = IDLE_SECONDS) -> int:
         _serve(run, bench, stop, idle_seconds)
         lock.release()
         # Whoever asked while the lock was still held started no worker of their own.
-        if stop() or not unfinished(find_scans(run)):
+        if stop() or bench.lacks_trust or not unfinished(find_scans(run)):
             return 0
 
 
@@ -64,40 +67,90 @@ def _serve(run: Path, bench: Workbench, stop: StopFlag, idle_seconds: float) -> 
         if not waiting:
             time.sleep(POLL_SECONDS)
             continue
-        _take(waiting[0], bench, stop)
+        try:
+            _take(waiting[0], bench, stop)
+        except OSError as error:
+            # Whatever the disk has against it: the scan is still there to be gone on with.
+            log.warning("scan %s cannot be written: %s", waiting[0].scan_id, error)
+            time.sleep(FULL_DISK_SECONDS)
+        except LockHeldError:
+            time.sleep(POLL_SECONDS)
+        if bench.lacks_trust:
+            return  # so that a worker that is trusted can take this one's place
         idle_since = time.monotonic()
 
 
 def _take(scan: ScanReader, bench: Workbench, stop: StopFlag) -> None:
-    """Compute one scan; whatever goes wrong becomes the state of that scan, with a sentence."""
+    """Compute one scan; whatever goes wrong becomes the state of that scan, with a sentence.
+
+    Raises:
+        OSError: The scan cannot be written; it stays as it is.
+        LockHeldError: Another worker has it.
+    """
     writer = ScanWriter(scan.folder)
     try:
         request = writer.claim()
     except LockHeldError:
-        return
+        raise
     except StoreError as error:
         log.warning("scan %s cannot be read: %s", scan.scan_id, error)
         writer.reject(str(error))
         return
     log.info("scan %s: %s", scan.scan_id, request)
     try:
-        if writer.is_cancelled():
-            writer.finish(ScanState.CANCELLED)
+        state, sentence = _compute(bench, writer, request, stop)
+        if state is None:
+            writer.pause()
+            log.info("scan %s interrupted; the next worker goes on", scan.scan_id)
             return
-        state = compute(bench, writer, request, stop)
+        _finish(writer, state, sentence, stop)
+        log.info("scan %s: %s %s", scan.scan_id, state.name.lower(), sentence)
+    finally:
+        writer.release()
+
+
+def _compute(
+    bench: Workbench, writer: ScanWriter, request: ScanRequest, stop: StopFlag
+) -> tuple[ScanState | None, str]:
+    """How a scan ended, None if it is to be gone on with, and the sentence for people.
+
+    Raises:
+        OSError: The scan cannot be written.
+    """
+    try:
+        if writer.is_cancelled():
+            return ScanState.CANCELLED, ""
+        return compute(bench, writer, request, stop), ""
     except LossvizError as error:
-        log.warning("scan %s failed: %s", scan.scan_id, error)
-        writer.finish(ScanState.FAILED, str(error))
-        return
+        return ScanState.FAILED, str(error)
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        log.exception("scan failed")
+        return ScanState.FAILED, _sentence(error)
     except Exception as error:
-        log.exception("scan %s failed", scan.scan_id)
-        first_line = (str(error).strip().splitlines() or [""])[0]
-        sentence = f"{type(error).__name__}: {first_line} (the worker's log has the rest)"
-        writer.finish(ScanState.FAILED, sentence)
-        return
-    if state is None:
-        writer.pause()
-        log.info("scan %s interrupted; the next worker goes on", scan.scan_id)
-    else:
-        writer.finish(state)
-        log.info("scan %s: %s", scan.scan_id, state.name.lower())
+        log.exception("scan failed")
+        return ScanState.FAILED, _sentence(error)
+
+
+def _sentence(error: Exception) -> str:
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first_line} (the worker's log has the rest)"
+
+
+def _finish(writer: ScanWriter, state: ScanState, sentence: str, stop: StopFlag) -> None:
+    """Say how a scan ended, also if the disk is full just then: what is computed is kept.
+
+    Raises:
+        OSError: It cannot be written, for another reason or because the worker has to go.
+    """
+    while True:
+        try:
+            writer.finish(state, sentence)
+        except OSError as error:
+            if not is_disk_full(error) or stop():
+                raise
+            log.warning("the disk is full; the finished scan waits in memory")
+            time.sleep(FULL_DISK_SECONDS)
+        else:
+            return

@@ -217,10 +217,6 @@ def resume_run(run: Path, *, patience_seconds: float = 60.0) -> str:
         return f"{run} goes on"
     if head.state == RunState.FINISHED:
         raise LaunchError(f"{run} is finished; there is nothing to resume")
-    if "factory" in reader.description.model or "recorder" in reader.description.versions:
-        raise LaunchError(
-            f"{run} was recorded by a training loop of its own; start that one again"
-        )
     process = start_training({"run": str(run.absolute()), "resume": True})
     _children.append(process)
     try:

@@ -28,6 +28,7 @@ RETRY_SECONDS = 5.0
 PATIENCE_SECONDS = 600.0
 """How long a disk may fail for other reasons than being full before the run is given up."""
 _LOOK_SECONDS = 0.1
+_ENDS = (RunState.FINISHED, RunState.FAILED, RunState.STOPPED)
 
 log = logging.getLogger(__name__)
 
@@ -188,7 +189,7 @@ class Backlog:
             try:
                 self.writer.set_state(state, message)
             except OSError:
-                if not self.writer.ballast.drop():
+                if not self.writer.ballast.drop(to_the_last=state in _ENDS):
                     return
             except StoreError:
                 return
@@ -241,7 +242,7 @@ class Backlog:
 
     def _wait_until(self, condition: Callable[[], bool], deadline: float | None = None) -> None:
         """Wait on the condition variable, which the caller holds."""
-        while not condition() and self._failure is None:
+        while not condition() and self._failure is None and not self._queue.is_closing:
             if self._should_give_up is not None and self._should_give_up():
                 return
             if deadline is not None and time.monotonic() >= deadline:
@@ -358,9 +359,7 @@ class Backlog:
         is_new = not self.trouble
         self.trouble = sentence
         if is_new:
-            log.warning("%s", sentence)
-            if self._on_trouble is not None:
-                self._on_trouble(sentence)
+            (self._on_trouble or log.warning)(sentence)
         self.say(RunState.DISK_FULL if is_full else self.writer.head.state, sentence)
         with self._changed:
             deadline = time.monotonic() + self._retry_seconds

@@ -29,6 +29,7 @@ _ROLE_OF: dict[str, Role] = {prefix: role for role, prefix in _PREFIX.items()}
 _DTYPES = ("f2", "f4", "f8", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8")
 _BITS = {"f": "f", "i": "i", "u": "u"}
 MAX_ELEMENTS = 2**34
+_MAX_INDEX_BYTES = 32 * 2**20
 _MAX_CHUNK_BYTES = 8 * MAX_CHUNK_FLOATS
 
 
@@ -246,7 +247,7 @@ def _attributes(run: Path, number: int) -> dict[str, Any]:
     folder = checkpoint_folder(run, number)
     if folder.is_symlink():
         raise StoreError(f"{folder} is a symbolic link; a run is read from its own folder only")
-    return fields.attributes_of(folder)
+    return fields.attributes_of(folder, _MAX_INDEX_BYTES)
 
 
 def _info(found: dict[str, Any], number: int) -> CheckpointInfo:

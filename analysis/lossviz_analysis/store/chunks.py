@@ -19,6 +19,7 @@ from lossviz_analysis.store.fields import StoreError, load_json
 from lossviz_analysis.store.files import read_regular
 
 _CHECKSUM_BYTES = 4
+_MAX_METADATA_BYTES = 2**18
 _BLOSC_HEADER_BYTES = 16
 _DTYPES = {
     np.dtype(code).name: np.dtype(code)
@@ -187,7 +188,7 @@ def open_array(
     path = group_path / name
     if path.is_symlink() or group_path.is_symlink():
         raise StoreError(f"{path} is a symbolic link; a run is read from its own folder only")
-    document = load_json(path / "zarr.json")
+    document = load_json(path / "zarr.json", _MAX_METADATA_BYTES)
     try:
         chunk_shape = tuple(
             int(n) for n in document["chunk_grid"]["configuration"]["chunk_shape"]

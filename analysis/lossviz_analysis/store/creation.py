@@ -1,5 +1,6 @@
 """Making an empty run."""
 
+import glob
 import math
 import os
 import secrets
@@ -35,6 +36,7 @@ def create_run(path: Path, description: RunDescription) -> None:
     if path.exists() or path.is_symlink():
         raise StoreError(f"{path} exists already; resume it, or choose another name")
     building = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    _sweep_half_made(path)
     num_classes = description.num_classes
     num_columns = len(description.scalar_columns)
     RunDescription.from_attributes(description.to_attributes(), path)
@@ -78,3 +80,21 @@ def create_run(path: Path, description: RunDescription) -> None:
         raise StoreError(f"{path} cannot be created: {error.strerror}") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def _sweep_half_made(path: Path) -> None:
+    """Delete what processes that died while they made a run of this name have left."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.tmp-*"):
+        number = left.name.rpartition("-")[2]
+        if number.isascii() and number.isdecimal() and not _is_alive(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True

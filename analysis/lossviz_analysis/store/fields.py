@@ -9,7 +9,8 @@ from typing import Any, cast
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.files import read_regular
 
-MAX_JSON_BYTES = 32 * 2**20
+MAX_JSON_BYTES = 8 * 2**20
+"""Of a file of metadata; parsed, a hostile one takes some thirty times that."""
 MAX_TEXT = 4_096
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -18,21 +19,22 @@ class StoreError(LossvizError):
     """A store, or a part of it, cannot be read or written as asked."""
 
 
-def load_json(path: Path) -> dict[str, Any]:
+def load_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """The JSON object in a file.
 
     Args:
         path: The file.
+        limit: Bytes it may have.
 
     Returns:
         The object.
 
     Raises:
-        StoreError: The file is absent, larger than 32 MiB, or not a JSON object.
+        StoreError: The file is absent, larger than the limit, or not a JSON object.
     """
     try:
-        content = read_regular(path, MAX_JSON_BYTES + 1)
-        if len(content) > MAX_JSON_BYTES:
+        content = read_regular(path, limit + 1)
+        if len(content) > limit:
             raise StoreError(f"{path} is larger than any metadata file of a run")
         parsed: object = json.loads(content)
         if _SURROGATE.search(content):
@@ -47,11 +49,12 @@ def load_json(path: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", parsed)
 
 
-def attributes_of(path: Path) -> dict[str, Any]:
+def attributes_of(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
     """The attributes of the Zarr group in a folder.
 
     Args:
         path: The group's folder.
+        limit: Bytes their file may have.
 
     Returns:
         Its attributes.
@@ -59,7 +62,7 @@ def attributes_of(path: Path) -> dict[str, Any]:
     Raises:
         StoreError: There is no Zarr v3 group with attributes.
     """
-    document = load_json(path / "zarr.json")
+    document = load_json(path / "zarr.json", limit)
     found = document.get("attributes")
     if document.get("node_type") != "group" or not isinstance(found, dict):
         raise StoreError(f"{path} is not a Zarr v3 group with attributes")

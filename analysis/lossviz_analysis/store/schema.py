@@ -12,8 +12,8 @@ here can be read with plain Zarr and this page.
                    recipe, settings, versions
   .writer.lock     lockf target, held for life by the one writer; holds its host, pid and kind
                    ("train" or "recorder") as JSON
-  .ballast         8 MiB of room, held while the run is written and given up to be able to say
-                   that the disk is full; may be absent
+  .ballast, .ballast-last  room held while the run is written, and given up to be able to say
+                   that the disk is full, and how the run ended; may be absent
   control          one word that asks the writer for something: "stop" or "pause"; may be absent
   message.txt      one sentence about the state, UTF-8 (why a run failed); may be absent
   train.log        what the daemon printed
@@ -31,7 +31,10 @@ here can be read with plain Zarr and this page.
     params_f32     <f4 (N,); all trainable parameters as one vector, in the order of the index
     buffers_f32, buffers_i64, optim_f32    likewise, where there are any; other dtypes have
                    their own suffix
-    blob           |u1 (B,); JSON: what else a resume needs
+    blob           |u1 (B,); JSON: what else a resume needs. Of the daemon: best_accuracy, seed,
+                   step_losses. Of a recorder: aliases (of tied tensors), others, optimizer,
+                   scheduler, random, extra; their arrays have the role "optimiser" and names
+                   such as optimizer/0/state/0/exp_avg
   scans/<scan id>/
     zarr.json      attributes: request (see requests.ScanRequest) and created_at
     .writer.lock   lockf target of the worker that computes this scan
@@ -88,6 +91,7 @@ MESSAGE_NAME = "message.txt"
 LOG_NAME = "train.log"
 CONTROL_NAME = "control"
 BALLAST_NAME = ".ballast"
+LAST_BALLAST_NAME = ".ballast-last"
 
 RECORD_CAPACITY = 2**24
 """Rows of the record arrays; nothing is stored for those that are not written."""

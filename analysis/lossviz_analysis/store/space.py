@@ -5,9 +5,10 @@ import errno
 import os
 from pathlib import Path
 
-from lossviz_analysis.store.schema import BALLAST_NAME
+from lossviz_analysis.store.schema import BALLAST_NAME, LAST_BALLAST_NAME
 
 BALLAST_BYTES = 8 * 2**20
+LAST_BYTES = 2**16
 RESERVE_BYTES = 64 * 2**20
 RESERVE_SHARE = 0.05
 """What a checkpoint leaves free, for records and for others: the smaller of the two."""
@@ -43,32 +44,43 @@ def has_room(folder: Path, num_bytes: int) -> bool:
 
 
 class Ballast:
-    """A file that takes up 8 MiB, dropped to be able to say that the disk is full."""
+    """Two files that take up room, dropped to be able to say something on a full disk.
+
+    The large one goes to say that the disk is full, and for the records that wait; the small
+    one to say, in the end, how the run ended.
+    """
 
     def __init__(self, run: Path) -> None:
-        self._path = run / BALLAST_NAME
+        self._files = {run / BALLAST_NAME: BALLAST_BYTES, run / LAST_BALLAST_NAME: LAST_BYTES}
+        self._run = run
 
     def load(self) -> None:
         """Take up the room, unless the disk is too small or too full to spare it."""
-        if self._path.is_symlink() or not has_room(self._path.parent, 2 * BALLAST_BYTES):
+        if not has_room(self._run, 2 * BALLAST_BYTES):
             return
-        with contextlib.suppress(OSError):
-            descriptor = os.open(
-                self._path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644
-            )
-            try:
-                os.posix_fallocate(descriptor, 0, BALLAST_BYTES)
-            finally:
-                os.close(descriptor)
+        for path, num_bytes in self._files.items():
+            # A file system that cannot do it leaves the run without ballast.
+            with contextlib.suppress(OSError):
+                descriptor = os.open(
+                    path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644
+                )
+                try:
+                    os.posix_fallocate(descriptor, 0, num_bytes)
+                finally:
+                    os.close(descriptor)
 
-    def drop(self) -> bool:
-        """Give the room back.
+    def drop(self, *, to_the_last: bool = False) -> bool:
+        """Give room back.
+
+        Args:
+            to_the_last: Also what is kept for the end of the run.
 
         Returns:
             Whether there was any to give.
         """
-        try:
-            self._path.unlink()
-        except OSError:
-            return False
-        return True
+        dropped = False
+        for path in list(self._files)[: 2 if to_the_last else 1]:
+            with contextlib.suppress(OSError):
+                path.unlink()
+                dropped = True
+        return dropped

@@ -27,7 +27,14 @@ from lossviz_analysis.store.checkpoints import (
 from lossviz_analysis.store.chunks import open_array
 from lossviz_analysis.store.control import Wish, ask, read_wish
 from lossviz_analysis.store.description import RunDescription, read_description, refuse_links
-from lossviz_analysis.store.durable import PARTIAL_SUFFIX, discard, put, set_aside, sweep
+from lossviz_analysis.store.durable import (
+    PARTIAL_SUFFIX,
+    TRASH_PREFIX,
+    discard,
+    put,
+    set_aside,
+    sweep,
+)
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.head import (
     RunHead,
@@ -40,6 +47,7 @@ from lossviz_analysis.store.lock import WriterLock
 from lossviz_analysis.store.pins import Pins
 from lossviz_analysis.store.retention import FREE_SPACE_SHARE, Retention, expendable
 from lossviz_analysis.store.schema import (
+    CONTROL_NAME,
     MESSAGE_NAME,
     SCALAR_CHUNK_ROWS,
     SPLITS,
@@ -102,10 +110,12 @@ class RunWriter:
             self._lock.adopt(adopting)
         try:
             self._head = read_run_head(self.path / "records")
+            self._take_back_pinned()
             for owned in ("records", "live", "checkpoints"):
                 sweep(self.path / owned)
-            for left in self.path.glob(f"{MESSAGE_NAME}.*{PARTIAL_SUFFIX}"):
-                left.unlink(missing_ok=True)
+            for name in (MESSAGE_NAME, CONTROL_NAME):
+                for left in self.path.glob(f"{name}.*{PARTIAL_SUFFIX}"):
+                    left.unlink(missing_ok=True)
             self._drop_unpublished_checkpoints()
             # A wish was meant for the writer before.
             ask(self.path, Wish.NOTHING)
@@ -139,7 +149,7 @@ class RunWriter:
     def close(self) -> None:
         """Give the lock back; what is committed stays, no wish is left to the next writer."""
         if self._lock.is_intact():
-            self.ballast.drop()
+            self.ballast.drop(to_the_last=True)
             with contextlib.suppress(StoreError):
                 ask(self.path, Wish.NOTHING)
         self._lock.release()
@@ -150,7 +160,7 @@ class RunWriter:
         Returns:
             The descriptor for the program to come.
         """
-        self.ballast.drop()
+        self.ballast.drop(to_the_last=True)
         return self._lock.hand_over()
 
     @property
@@ -383,6 +393,17 @@ class RunWriter:
             first = self._head.num_records - inside
             tail[:inside] = stored.read(first, first + inside)
         return tail
+
+    def _take_back_pinned(self) -> None:
+        """Undo the thinning of a checkpoint that a scan asked for in that very moment."""
+        pinned = self._pins.numbers()
+        for trash in (self.path / "checkpoints").glob(f"{TRASH_PREFIX}c*"):
+            digits = trash.name.removeprefix(f"{TRASH_PREFIX}c").partition("-")[0]
+            number = int(digits) if digits.isascii() and digits.isdecimal() else 0
+            folder = checkpoint_folder(self.path, number)
+            if number in pinned and number <= self._head.latest_checkpoint:
+                with contextlib.suppress(OSError):
+                    trash.rename(folder)
 
     def _drop_unpublished_checkpoints(self) -> None:
         for number in numbers_on_disk(self.path):

@@ -57,7 +57,9 @@ def gradient_direction(
         stop = min(start + micro_batch, len(examples))
         logits = model(examples.inputs(start, stop, dtype))
         loss = functional.cross_entropy(logits, examples.labels[start:stop], reduction="sum")
-        gradients = torch.autograd.grad(loss, parameters)
+        gradients = torch.autograd.grad(
+            loss, parameters, allow_unused=True, materialize_grads=True
+        )
         total += torch.cat([g.reshape(-1) for g in gradients]).double()
     return (-total / len(examples)).to(dtype)
 

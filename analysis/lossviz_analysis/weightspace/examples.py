@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 CHUNK_EXAMPLES = 1_000
@@ -44,7 +44,7 @@ def balanced_order(
 class Examples:
     """Images and labels of one split, resident on the device, in the order they are used."""
 
-    images: UInt8[Tensor, "examples channels height width"]
+    images: Shaped[Tensor, "examples ..."]
     labels: Int[Tensor, " examples"]
     prepare: Prepare
     num_classes: int

@@ -8,9 +8,10 @@ import pytest
 
 from lossviz_analysis.store import space
 from lossviz_analysis.store.fields import StoreError
-from lossviz_analysis.store.schema import BALLAST_NAME
+from lossviz_analysis.store.schema import BALLAST_NAME, LAST_BALLAST_NAME
 from lossviz_analysis.store.space import (
     BALLAST_BYTES,
+    LAST_BYTES,
     RESERVE_BYTES,
     Ballast,
     has_room,
@@ -89,6 +90,12 @@ def test_the_ballast_takes_real_room_and_gives_it_back(tmp_path):
     assert ballast.drop()
     assert not path.exists()
     assert not ballast.drop()
+    # What is kept for the end goes last.
+    last = tmp_path / LAST_BALLAST_NAME
+    assert 512 * last.stat().st_blocks >= LAST_BYTES
+    assert ballast.drop(to_the_last=True)
+    assert list(tmp_path.iterdir()) == []
+    assert not ballast.drop(to_the_last=True)
 
 
 def test_no_ballast_is_loaded_where_there_is_no_room_to_spare(tmp_path, disk):
@@ -119,11 +126,11 @@ def test_a_link_in_the_place_of_the_ballast_is_not_followed(tmp_path):
 def test_a_writer_holds_ballast_for_as_long_as_it_writes(run):
     with RunWriter(run):
         assert (run / BALLAST_NAME).stat().st_size == BALLAST_BYTES
-    assert not (run / BALLAST_NAME).exists()
+    assert not list(run.glob(".ballast*"))
 
 
 def test_what_a_killed_writer_left_of_it_is_taken_over(run):
     (run / BALLAST_NAME).write_bytes(b"x")
     with RunWriter(run):
         assert (run / BALLAST_NAME).stat().st_size == BALLAST_BYTES
-    assert not (run / BALLAST_NAME).exists()
+    assert not list(run.glob(".ballast*"))

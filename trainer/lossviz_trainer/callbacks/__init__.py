@@ -1,0 +1,1 @@
+"""Recorders for training frameworks; each module loads its own framework, and only that."""
