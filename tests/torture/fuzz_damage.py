@@ -77,7 +77,15 @@ def damage(dice: random.Random, run: Path, outside: Path) -> list[str]:
         kind = dice.choice(KINDS)
         try:
             done.append(f"{kind.__name__}: {kind(dice, run, outside)}")
-        except (OSError, KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
+        except (
+            OSError,
+            KeyError,
+            IndexError,
+            TypeError,
+            ValueError,
+            RecursionError,
+            MemoryError,
+        ) as error:
             # An earlier damage left nothing for this one to work on.
             done.append(f"{kind.__name__} did not apply: {type(error).__name__}")
     return done
@@ -109,6 +117,13 @@ def _one_chunk(dice: random.Random, run: Path) -> Path:
     for path in chunks:
         groups.setdefault(path.parent.name, []).append(path)
     return dice.choice(groups[dice.choice(sorted(groups))])
+
+
+def _load(path: Path) -> Any:
+    """A JSON file, unless an earlier damage blew it up."""
+    if not path.is_file() or path.stat().st_size >= 2**24:
+        raise ValueError(f"{path} is no file of metadata")
+    return json.loads(path.read_bytes())
 
 
 def _said(run: Path, path: Path, what: str) -> str:
@@ -203,6 +218,17 @@ def became_huge(dice: random.Random, run: Path, _outside: Path) -> str:
     return _said(run, path, f"is {size} bytes of holes")
 
 
+def _holes(folder: str, names: list[str]) -> list[str]:
+    """Files that `became_huge` made, which a copy would fill with real zeros."""
+    paths = {name: Path(folder, name) for name in names}
+    return [
+        name
+        for name, path in paths.items()
+        if path.is_fifo()
+        or (path.is_file() and not path.is_symlink() and path.stat().st_size >= 2**24)
+    ]
+
+
 def folder_copied(dice: random.Random, run: Path, _outside: Path) -> str:
     where = run / dice.choice(("checkpoints", "scans"))
     source = dice.choice(sorted(path for path in where.iterdir() if path.is_dir()))
@@ -213,7 +239,7 @@ def folder_copied(dice: random.Random, run: Path, _outside: Path) -> str:
             if where.name == "checkpoints"
             else dice.choice((f"2{number}{source.name}", f"{number}\x1b[31m", f"{number} \n x"))
         )
-        shutil.copytree(source, where / name, dirs_exist_ok=True, symlinks=True)
+        shutil.copytree(source, where / name, dirs_exist_ok=True, symlinks=True, ignore=_holes)
     return _said(run, source, f"is there {many} times more")
 
 
@@ -232,7 +258,7 @@ def _nodes(document: Any) -> list[tuple[Any, Any]]:
 
 def json_altered(dice: random.Random, run: Path, _outside: Path) -> str:
     path = _one_file(dice, run, "zarr.json")
-    document = json.loads(path.read_bytes())
+    document = _load(path)
     splice, told = None, ""
     for _ in range(dice.choice((1, 1, 2, 6))):
         nodes = _nodes(document)
@@ -272,7 +298,7 @@ def array_redeclared(dice: random.Random, run: Path, _outside: Path) -> str:
         if path.name == "zarr.json" and b'"shape"' in path.read_bytes()[:4_096]
     ]
     path = dice.choice(arrays)
-    document = json.loads(path.read_bytes())
+    document = _load(path)
     shape, grid = document["shape"], document["chunk_grid"]["configuration"]
     changes: dict[str, tuple[Any, ...]] = {
         "shape": (
@@ -351,7 +377,7 @@ def head_absurd(dice: random.Random, run: Path, _outside: Path) -> str:
 
 
 def _is_packed(path: Path) -> tuple[dict[str, Any], bool]:
-    document = json.loads((path.parent / "zarr.json").read_bytes())
+    document = _load(path.parent / "zarr.json")
     return document, len(document["codecs"]) == 3
 
 
@@ -386,7 +412,10 @@ def values_absurd(dice: random.Random, run: Path, _outside: Path) -> str:
     path = _one_chunk(dice, run)
     document, is_packed = _is_packed(path)
     body = path.read_bytes()[:-4]
-    flat = np.frombuffer(numcodecs.blosc.decompress(body) if is_packed else body, np.uint8)
+    try:
+        flat = np.frombuffer(numcodecs.blosc.decompress(body) if is_packed else body, np.uint8)
+    except RuntimeError:
+        return _said(run, path, "is damaged already")
     values = flat.copy().view(np.dtype(document["data_type"]))
     chunk_shape = document["chunk_grid"]["configuration"]["chunk_shape"]
     pool: tuple[float, ...] = (0, 1, 2, 3, 50, 127)
@@ -423,14 +452,14 @@ def many_classes(dice: random.Random, run: Path, _outside: Path) -> str:
     """A description that fits its arrays and says much more than there is."""
     many = dice.choice((1, 2, 11, 100, 1_000, 10_000, 10_001))
     path = run / "zarr.json"
-    document = json.loads(path.read_bytes())
+    document = _load(path)
     document["attributes"]["class_names"] = [
         dice.choice(NASTY_TEXTS) if dice.random() < 0.3 else f"class {k}" for k in range(many)
     ]
     path.write_text(json.dumps(document))
     if dice.random() < 0.7:
         path = run / "records" / "confusion" / "zarr.json"
-        document = json.loads(path.read_bytes())
+        document = _load(path)
         document["shape"][2:] = [many, many]
         document["chunk_grid"]["configuration"]["chunk_shape"][2:] = [many, many]
         path.write_text(json.dumps(document))
@@ -446,7 +475,7 @@ def request_altered(dice: random.Random, run: Path, _outside: Path) -> str:
     """A scan whose request says something else that a request may say."""
     scans = sorted((run / "scans").glob("*/zarr.json"))
     path = dice.choice(scans)
-    document = json.loads(path.read_bytes())
+    document = _load(path)
     request = document["attributes"]["request"]
     name, value = dice.choice(
         (
@@ -481,13 +510,13 @@ def request_altered(dice: random.Random, run: Path, _outside: Path) -> str:
 
 def _declare_points(dice: random.Random, result: Path, points: list[int]) -> None:
     """Let a result be of as many points, with nothing computed for most of them."""
-    document = json.loads(result.read_bytes())
+    document = _load(result)
     document["attributes"]["points"] = points
     document["attributes"]["has_confusion"] = dice.random() < 0.5
     width = 1 + 5 * len(document["attributes"]["class_names"])
     result.write_text(json.dumps(document))
     cells = result.parent / "cells" / "zarr.json"
-    document = json.loads(cells.read_bytes())
+    document = _load(cells)
     document["shape"] = [math.prod(points), document["shape"][1], width]
     document["chunk_grid"]["configuration"]["chunk_shape"] = [
         dice.choice((1, 3_000)),
@@ -497,7 +526,7 @@ def _declare_points(dice: random.Random, result: Path, points: list[int]) -> Non
     cells.write_text(json.dumps(document))
     for name, many in zip(("t1", "t2"), points, strict=False):
         axis = result.parent / name / "zarr.json"
-        document = json.loads(axis.read_bytes())
+        document = _load(axis)
         document["shape"] = document["chunk_grid"]["configuration"]["chunk_shape"] = [many]
         axis.write_text(json.dumps(document))
         body = np.linspace(-1, 1, many).tobytes()

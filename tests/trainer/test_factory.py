@@ -436,6 +436,19 @@ def test_a_file_that_trains_when_imported_is_told_what_to_do(record, user):
         model_at(path)
 
 
+def test_logits_in_an_object_are_taken_out_of_it(record, user):
+    path, *_ = record("floats")
+    plain = model_at(path)
+    folder, name = user
+    code = USER_FILE.replace("return self.last(", "return Output(self.last(").replace(
+        ".to(found.dtype)\n", ".to(found.dtype))\n"
+    )
+    code += "\nclass Output:\n    def __init__(self, logits):\n        self.logits = logits\n"
+    (folder / f"{name}.py").write_text(code)
+    inputs = torch.randn(4, 5)
+    assert torch.equal(model_at(path)(inputs), plain(inputs))
+
+
 def test_logits_of_another_shape_are_refused(record, user):
     path, *_ = record("floats")
     folder, name = user

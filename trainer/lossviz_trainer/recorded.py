@@ -49,6 +49,11 @@ class LabelledInputs:
     """int64, one class for each example."""
 
 
+def _logits_alone(_model: nn.Module, _inputs: object, output: object) -> object:
+    """A forward hook: the output's `logits` where it has any, else the output itself."""
+    return getattr(output, "logits", output)
+
+
 class RecordedProblem:
     """The model and the data of one recorded run."""
 
@@ -56,6 +61,8 @@ class RecordedProblem:
         self, model: nn.Module, train: LabelledInputs, test: LabelledInputs, num_classes: int
     ) -> None:
         self._model = unwrapped(model)
+        # Models of transformers return their logits in an object beside other things.
+        self._model.register_forward_hook(_logits_alone)
         self._splits = {"train": train, "test": test}
         self._num_classes = num_classes
         self._is_probed = False

@@ -9,7 +9,7 @@ from typing import Any, cast
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.files import read_regular
 
-MAX_JSON_BYTES = 8 * 2**20
+MAX_JSON_BYTES = 16 * 2**20
 """Of a file of metadata; parsed, a hostile one takes some thirty times that."""
 MAX_TEXT = 4_096
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")

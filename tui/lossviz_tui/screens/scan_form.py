@@ -192,12 +192,13 @@ class ScanForm(ModalScreen[str | None]):
             if isinstance(size, int)
         ]
         points = self._fields["points"].value ** self._fields["dims"].value
-        images = points * sum(whole)
+        if not whole:  # a recorded run does not say how many its factory makes
+            return f"{points:,} points x every example"
         text = f"{points:,} points x {sum(whole):,} images"
         rate, source = self._measured_rate()
         if rate <= 0:
             return text
-        return f"{text}, about {age_text(images / rate)} ({source})"
+        return f"{text}, about {age_text(points * sum(whole) / rate)} ({source})"
 
     def _measured_rate(self) -> tuple[float, str]:
         """Images a second in the forward direction, and where that number is from."""
