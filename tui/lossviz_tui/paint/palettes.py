@@ -193,7 +193,9 @@ def shades_for(look: Look) -> str:
 
 def as_values(values: ArrayLike) -> NDArray[np.float64]:
     """Values as float64, those beyond LARGEST as infinities: no difference overflows."""
-    data = np.asarray(values, dtype=np.float64)
+    # Noise read as float32 can be a signalling NaN.
+    with np.errstate(invalid="ignore"):
+        data = np.asarray(values, dtype=np.float64)
     beyond = np.abs(data) > LARGEST
     return np.where(beyond, np.copysign(np.inf, data), data) if beyond.any() else data
 
