@@ -10,6 +10,7 @@ import torch
 import zarr
 from torch import Tensor, nn
 
+from lossviz_trainer.datasets.digits import load_digits
 from lossviz_trainer.datasets.load import load_dataset
 from lossviz_trainer.models import build_model
 
@@ -57,3 +58,18 @@ def model_of(tensors_of: Callable[..., dict[str, np.ndarray]]) -> Callable[..., 
         return model.eval()
 
     return load
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory):
+    """The digits as a file, because importing scikit-learn takes longer than training."""
+    digits = load_digits()
+    path = tmp_path_factory.mktemp("data") / "digits.npz"
+    np.savez(
+        path,
+        x_train=digits.train.images,
+        y_train=digits.train.labels,
+        x_test=digits.test.images,
+        y_test=digits.test.labels,
+    )
+    return path

@@ -15,7 +15,6 @@ import zarr
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.lock import is_held, read_holder
 from lossviz_analysis.store.reader import RunReader
-from lossviz_trainer.datasets.digits import load_digits
 
 EPOCHS = 50
 KILLS = 10
@@ -82,21 +81,6 @@ def counts_by_epoch(run):
     num_records = reader.head().num_records
     scalars, counts = reader.scalars(0, num_records), reader.counts(0, num_records)
     return {int(row[0]): counts[k].tobytes() for k, row in enumerate(scalars)}
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """The digits as a file, because importing scikit-learn takes longer than training."""
-    digits = load_digits()
-    path = tmp_path_factory.mktemp("data") / "digits.npz"
-    np.savez(
-        path,
-        x_train=digits.train.images,
-        y_train=digits.train.labels,
-        x_test=digits.test.images,
-        y_test=digits.test.labels,
-    )
-    return path
 
 
 @pytest.mark.slow

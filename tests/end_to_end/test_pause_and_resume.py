@@ -4,7 +4,6 @@ import os
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from lossviz_analysis.store.control import Wish, ask, read_wish
@@ -14,26 +13,10 @@ from lossviz_analysis.store.lock import is_held, read_holder
 from lossviz_analysis.store.reader import RunReader, standing
 from lossviz_analysis.store.schema import CONTROL_NAME, FIXED_COLUMNS, RunState
 from lossviz_analysis.store.writer import RunWriter
-from lossviz_trainer.datasets.digits import load_digits
 
 EPOCHS = 30
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    """The digits as a file, because importing scikit-learn takes longer than training."""
-    digits = load_digits()
-    path = tmp_path_factory.mktemp("data") / "digits.npz"
-    np.savez(
-        path,
-        x_train=digits.train.images,
-        y_train=digits.train.labels,
-        x_test=digits.test.images,
-        y_test=digits.test.labels,
-    )
-    return path
 
 
 @pytest.fixture
