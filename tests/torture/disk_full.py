@@ -97,7 +97,8 @@ class Filler:
                     with contextlib.suppress(OSError):
                         while file.write(b"x" * size):
                             pass
-                self._is_over.wait(0.002)
+                # Slower than a program that gives room up to use it at once.
+                self._is_over.wait(0.02)
 
 
 @dataclass(eq=False)

@@ -272,6 +272,8 @@ def restored(run, *given):
     return found
 
 
+# What torch.compile imports of torch 2.11 warns of itself.
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
 def test_the_wrappers_of_a_model_leave_no_trace(path):
     class Plain(nn.Module):
         def __init__(self):

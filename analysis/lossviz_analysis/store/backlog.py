@@ -185,11 +185,12 @@ class Backlog:
             state: The state.
             message: One sentence for people, or none.
         """
-        for _ in range(2):
+        for is_last_chance in (state in _ENDS, True, True):
             try:
                 self.writer.set_state(state, message)
             except OSError:
-                if not self.writer.ballast.drop(to_the_last=state in _ENDS):
+                # What is given up first can be taken by whoever fills the disk.
+                if not self.writer.ballast.drop(to_the_last=is_last_chance):
                     return
             except StoreError:
                 return
