@@ -93,6 +93,10 @@ def test_a_paused_training_holds_its_run_without_torch_and_ends_the_same(start, 
         assert word_of(path) == "finished"
     assert end_of(run) == end_of(whole)
     assert RunReader(run).head().attempt == 2
+    # What is said after the pause is in the log as well.
+    told = RunReader(run).log_tail()
+    assert told.index("paused; the device is free") < told.index(f"epoch {EPOCHS}: train loss")
+    assert told.rstrip().endswith("finished")
     late = cli("resume", run)
     assert late.code != 0
     assert "finished" in late.err

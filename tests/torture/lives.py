@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 NURSERY = Path(__file__).with_name("nursery.py")
+LIFETIME_SECONDS = 300.0
+"""No life that is waited for takes longer, unless it hangs."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -91,11 +94,18 @@ class Nursery:
         return life.code is not None
 
     def bury(self, life: Life, number: signal.Signals | None = None) -> int:
-        """Wait for the end of a life, after a signal if one is given; its exit code."""
-        if life.code is None:
-            if number is not None:
-                os.kill(life.pid, number)
-            life.code = self._ask(job="reap", pid=life.pid)["code"]
+        """Wait for the end of a life, after a signal if one is given; its exit code.
+
+        Raises:
+            TimeoutError: It does not end.
+        """
+        if life.code is None and number is not None:
+            os.kill(life.pid, number)
+        deadline = time.monotonic() + LIFETIME_SECONDS
+        while not self.has_ended(life):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"process {life.pid} does not end: {life.words()}")
+            time.sleep(0.002)
         assert life.code is not None
         return life.code
 

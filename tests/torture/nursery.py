@@ -8,7 +8,6 @@ Standard input takes one JSON object a line, standard output answers with one a 
     {"job": "train", "spec": {...}, "log": PATH, "mark": PATH, "plant": WORD}   {"pid": N}
     {"job": "work", "run": PATH, "log": PATH, "mark": PATH, "plant": WORD}      {"pid": N}
     {"job": "poll", "pid": N}               {"code": CODE or null}
-    {"job": "reap", "pid": N}               {"code": CODE}, once it has ended
 
 When standard input ends, all lives are killed.
 """
@@ -71,8 +70,8 @@ def main() -> None:
         for line in sys.stdin:
             asked = json.loads(line)
             match asked["job"]:
-                case "poll" | "reap":
-                    _answer(code=_wait(asked["pid"], may_block=asked["job"] == "reap"))
+                case "poll":
+                    _answer(code=_wait(asked["pid"]))
                 case _:
                     _answer(pid=_fork(asked))
     finally:
@@ -84,8 +83,8 @@ def _answer(**values: int | None) -> None:
     os.write(1, (json.dumps(values) + "\n").encode())
 
 
-def _wait(pid: int, *, may_block: bool) -> int | None:
-    found, status = os.waitpid(pid, 0 if may_block else os.WNOHANG)
+def _wait(pid: int) -> int | None:
+    found, status = os.waitpid(pid, os.WNOHANG)
     if found == 0:
         return None
     _lives.discard(pid)

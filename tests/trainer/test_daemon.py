@@ -6,7 +6,14 @@ import signal
 import numpy as np
 import pytest
 
+from lossviz_analysis.store.control import Wish, ask
+from lossviz_analysis.store.creation import create_run
+from lossviz_analysis.store.description import RunDescription
+from lossviz_analysis.store.fields import StoreError
+from lossviz_analysis.store.schema import FIXED_COLUMNS, LOG_NAME
+from lossviz_analysis.store.writer import RunWriter
 from lossviz_trainer.__main__ import main
+from lossviz_trainer.daemon import StopFlag, Wishes, open_log
 
 
 @pytest.fixture(autouse=True)
@@ -97,3 +104,52 @@ def test_a_broken_npz_is_refused_by_name(refusal, tmp_path):
 def test_other_words_are_refused(capfd, arguments):
     assert main(arguments) == 2
     assert json.loads(capfd.readouterr().out)["event"] == "error"
+
+
+@pytest.fixture
+def run(tmp_path):
+    path = tmp_path / "a.zarr"
+    description = RunDescription(
+        run_id="a",
+        created_at="2026-01-02T03:04:05Z",
+        class_names=("a", "b"),
+        scalar_columns=FIXED_COLUMNS,
+    )
+    create_run(path, description)
+    return path
+
+
+def test_a_log_that_is_a_link_is_not_followed(run, tmp_path):
+    (run / LOG_NAME).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="cannot be written"):
+        open_log(run)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_stop_outdoes_a_pause_and_not_the_other_way(run, monkeypatch):
+    monkeypatch.setattr("lossviz_trainer.daemon.WISH_SECONDS", 0.0)
+    with RunWriter(run) as writer:
+        wishes = Wishes(StopFlag(), writer)
+        assert not wishes()
+        ask(run, Wish.PAUSE)
+        assert wishes()
+        assert wishes.wish == Wish.PAUSE
+        assert not wishes.is_to_stop()
+        ask(run, Wish.STOP)
+        assert wishes.is_to_stop()
+        ask(run, Wish.PAUSE)
+        assert wishes()
+        assert wishes.is_to_stop()
+
+
+def test_a_signal_outdoes_a_pause(run, monkeypatch):
+    monkeypatch.setattr("lossviz_trainer.daemon.WISH_SECONDS", 0.0)
+    with RunWriter(run) as writer:
+        stop = StopFlag()
+        stop.listen()
+        wishes = Wishes(stop, writer)
+        ask(run, Wish.PAUSE)
+        assert wishes()
+        assert not wishes.is_to_stop()
+        signal.raise_signal(signal.SIGTERM)
+        assert wishes.is_to_stop()

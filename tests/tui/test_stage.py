@@ -11,6 +11,7 @@ from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.scans import scan_folder
 from lossviz_analysis.store.schema import ScanState
 from lossviz_tui import stage as stage_module
+from lossviz_tui.launch import WORKER_LOG, LaunchError, ensure_worker
 from lossviz_tui.messages import RowsRead, RunAdvanced, RunsListed, RunStirred, TroubleChanged
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.scene import Standing
@@ -231,3 +232,11 @@ def test_glyphs_are_those_the_locale_has(monkeypatch, encoding, term, charset):
     monkeypatch.setattr(stage_module.locale, "getpreferredencoding", lambda **_: encoding)
     monkeypatch.setenv("TERM", term)
     assert look_for("256", "auto", dark=True, console=Console()).charset == charset
+
+
+def test_a_worker_log_that_is_a_link_is_not_followed(make_run, tmp_path):
+    run = make_run(tmp_path / "a.zarr")
+    (run / "scans" / WORKER_LOG).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LaunchError, match="no scan worker could be started"):
+        ensure_worker(run)
+    assert not (tmp_path / "elsewhere").exists()

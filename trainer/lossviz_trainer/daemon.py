@@ -30,6 +30,7 @@ from lossviz_analysis.store.control import Wish
 from lossviz_analysis.store.creation import create_run
 from lossviz_analysis.store.description import RunDescription, read_description
 from lossviz_analysis.store.fields import StoreError
+from lossviz_analysis.store.files import open_regular
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.retention import Retention
 from lossviz_analysis.store.schema import LOG_NAME, RunState
@@ -79,7 +80,7 @@ class StopFlag:
 
 
 class Wishes:
-    """Whether the loop should leave: a signal, or a word left in the run."""
+    """Whether the loop should leave, by a signal or a word in the run; STOP outdoes PAUSE."""
 
     def __init__(self, stop: StopFlag, writer: RunWriter) -> None:
         self.wish = Wish.NOTHING
@@ -90,19 +91,33 @@ class Wishes:
 
     def __call__(self) -> bool:
         """Whether somebody asked to stop or to pause; looked up five times a second."""
-        if self.wish:
-            return True
         if self._stop():
             self.wish = Wish.STOP
-        elif time.monotonic() - self._looked >= WISH_SECONDS:
+        elif self.wish != Wish.STOP and time.monotonic() - self._looked >= WISH_SECONDS:
             self._looked = time.monotonic()
-            self.wish = self._writer.wish()
+            self.wish = self._writer.wish() or self.wish
         return bool(self.wish)
 
+    def is_to_stop(self) -> bool:
+        """Whether somebody asked to stop, and not only to pause."""
+        self()
+        return self.wish == Wish.STOP
 
-def log_into(run: Path) -> None:
-    """Send standard output and error, and every log line, to a file in the run."""
-    descriptor = os.open(run / LOG_NAME, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+def open_log(run: Path) -> int:
+    """A descriptor of the run's log, for appending.
+
+    Raises:
+        StoreError: It cannot be written.
+    """
+    try:
+        return open_regular(run / LOG_NAME, create=True)
+    except OSError as error:
+        raise StoreError(f"{run / LOG_NAME} cannot be written: {error.strerror}") from None
+
+
+def log_into(descriptor: int) -> None:
+    """Send standard output and error, and every log line, to an open file."""
     for standard in (1, 2):
         os.dup2(descriptor, standard)
     os.close(descriptor)
@@ -134,6 +149,7 @@ def train(spec: TrainingSpec, lock: int | None = None) -> int:
         if dataset is not None:
             _create(spec, dataset)
         writer = RunWriter(spec.run, retention=_retention(spec))
+        log_file = open_log(spec.run)
         writer.open(adopting=lock)
     except LossvizError as error:
         report("error", message=str(error))
@@ -143,16 +159,18 @@ def train(spec: TrainingSpec, lock: int | None = None) -> int:
     with contextlib.closing(writer):
         if lock is None:
             report("created", run=str(spec.run))
-            log_into(spec.run)
+        log_into(log_file)
         wishes = Wishes(stop, writer)
-        backlog = Backlog(writer, should_give_up=lambda: bool(backlog.trouble) and wishes())
+        backlog = Backlog(
+            writer, should_give_up=lambda: bool(backlog.trouble) and wishes.is_to_stop()
+        )
         with contextlib.closing(backlog):
-            code = _train_to_an_end(spec, backlog, device, wishes, dataset)
-        if wishes.wish == Wish.PAUSE and code == 0:
+            end = _train_to_an_end(spec, backlog, device, wishes, dataset)
+        if end == RunState.PAUSED:
             # Only the end of a program gives back everything on the device, its context
             # included; the checkpoint just written is as exact as a model kept in memory.
             become("wait", replace(spec, resume=True).to_json(), writer.hand_over())
-        return code
+        return 1 if end == RunState.FAILED else 0
 
 
 def _as_remembered(spec: TrainingSpec) -> TrainingSpec:
@@ -183,8 +201,8 @@ def _train_to_an_end(
     device: torch.device,
     wishes: Wishes,
     dataset: Dataset | None,
-) -> int:
-    """Train, and say in the run how it ended; the exit code."""
+) -> RunState:
+    """Train, and say in the run how it ended."""
     try:
         backlog.say(RunState.RUNNING)
         is_finished = _train(spec, backlog, device, wishes, dataset)
@@ -193,21 +211,20 @@ def _train_to_an_end(
         log.exception("training failed")
         sentence = str(error) if isinstance(error, LossvizError) else _sentence(error)
         backlog.say(RunState.FAILED, sentence)
-        return 1
-    name = spec.run.name
+        return RunState.FAILED
+    sentence = ""
     if not is_written:
-        backlog.say(RunState.STOPPED, f"stopped while {backlog.trouble}; that is trained again")
-        log.warning("stopped while %s", backlog.trouble)
+        end, told = RunState.STOPPED, f"stopped while {backlog.trouble}"
+        sentence = f"{told}; that is trained again"
     elif is_finished:
-        backlog.say(RunState.FINISHED)
-        log.info("finished")
+        end, told = RunState.FINISHED, "finished"
     elif wishes.wish == Wish.PAUSE:
-        backlog.say(RunState.PAUSED, f"lossviz-tui resume {name} goes on")
-        log.info("paused; the device is free")
+        end, told = RunState.PAUSED, "paused; the device is free"
     else:
-        backlog.say(RunState.STOPPED)
-        log.info("stopped; resume goes on from here")
-    return 0
+        end, told = RunState.STOPPED, "stopped; resume goes on from here"
+    backlog.say(end, sentence)
+    log.info("%s", told)
+    return end
 
 
 def _sentence(error: Exception) -> str:

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.control import Wish, ask, read_wish
+from lossviz_analysis.store.files import open_regular
 from lossviz_analysis.store.lock import Holder, is_held, read_holder
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import ScanRequest
@@ -126,7 +127,7 @@ def ensure_worker(run: Path) -> None:
     if has_worker(run):
         return
     try:
-        with (run / "scans" / WORKER_LOG).open("ab") as log:
+        with os.fdopen(open_regular(run / "scans" / WORKER_LOG, create=True), "ab") as log:
             worker = subprocess.Popen(
                 _command("work", str(run.absolute()), *_worker_flags),
                 stdin=subprocess.DEVNULL,

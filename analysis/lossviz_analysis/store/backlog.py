@@ -28,7 +28,7 @@ RETRY_SECONDS = 5.0
 PATIENCE_SECONDS = 600.0
 """How long a disk may fail for other reasons than being full before the run is given up."""
 _LOOK_SECONDS = 0.1
-_ENDS = (RunState.FINISHED, RunState.FAILED, RunState.STOPPED)
+_ENDS = (RunState.FINISHED, RunState.FAILED, RunState.STOPPED, RunState.PAUSED)
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,8 @@ class _Queue:
     is_closing: bool = False
     is_committing: bool = False
     """Whether a checkpoint is being written; a record stays in the queue meanwhile."""
+    is_working: bool = False
+    """Whether the thread has something to do still, if only to say that all is well again."""
 
     def __len__(self) -> int:
         return len(self.records) + len(self.checkpoints)
@@ -116,6 +118,8 @@ class Backlog:
         self._failure: Exception | None = None
         self._failing_since = 0.0
         self._state_before = RunState.RUNNING
+        self._saying = threading.Lock()
+        self._has_end = False
         self._thread = threading.Thread(target=self._work, name="lossviz-commits", daemon=True)
         self._thread.start()
 
@@ -181,10 +185,17 @@ class Backlog:
     def say(self, state: RunState, message: str = "") -> None:
         """Publish a state, if need be with the room kept for that, as far as the disk lets it.
 
+        After an end of the run the thread says nothing any more of its own.
+
         Args:
             state: The state.
             message: One sentence for people, or none.
         """
+        with self._saying:
+            self._has_end = state in _ENDS
+            self._publish(state, message)
+
+    def _publish(self, state: RunState, message: str) -> None:
         for is_last_chance in (state in _ENDS, True, True):
             try:
                 self.writer.set_state(state, message)
@@ -211,9 +222,7 @@ class Backlog:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._changed:
-            self._wait_until(
-                lambda: not self._queue and not self._queue.is_committing, deadline
-            )
+            self._wait_until(lambda: not self._queue and not self._queue.is_working, deadline)
             self._raise_failure()
             return not self._queue and not self._queue.is_committing
 
@@ -263,7 +272,7 @@ class Backlog:
                 log.exception("nothing can be written any more")
             with self._changed:
                 self._failure = error
-                self._queue.is_committing = False
+                self._queue.is_committing = self._queue.is_working = False
                 self._changed.notify_all()
             if self._on_trouble is not None:
                 self._on_trouble(str(error))
@@ -271,9 +280,12 @@ class Backlog:
     def _wait_for_work(self) -> bool:
         """Wait for something to commit; False when there will be nothing more."""
         with self._changed:
+            self._queue.is_working = False
+            self._changed.notify_all()
             while not self._queue and not self._queue.is_closing:
                 self._changed.wait()
-            return not self._queue.is_closing
+            self._queue.is_working = not self._queue.is_closing
+            return self._queue.is_working
 
     def _commit_all(self) -> None:
         """Commit what waits, records first; on an error of the disk say so and come back.
@@ -361,7 +373,10 @@ class Backlog:
         self.trouble = sentence
         if is_new:
             (self._on_trouble or log.warning)(sentence)
-        self.say(RunState.DISK_FULL if is_full else self.writer.head.state, sentence)
+        with self._saying:
+            if not self._has_end:
+                state = RunState.DISK_FULL if is_full else self.writer.head.state
+                self._publish(state, sentence)
         with self._changed:
             deadline = time.monotonic() + self._retry_seconds
             while not self._queue.is_closing and (rest := deadline - time.monotonic()) > 0:
@@ -382,6 +397,9 @@ class Backlog:
         log.info("everything that waited is written")
         self.trouble = ""
         self.writer.ballast.load()
-        state = self.writer.head.state
-        # Somebody else may have said something newer.
-        self.say(self._state_before if state == RunState.DISK_FULL else state)
+        with self._saying:
+            if not self._has_end:
+                state = self.writer.head.state
+                # Somebody else may have said something newer.
+                is_ours = state == RunState.DISK_FULL
+                self._publish(self._state_before if is_ours else state, "")

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from lossviz_analysis.store import fields
 from lossviz_analysis.store.chunks import StoredArray, open_array
-from lossviz_analysis.store.durable import fsync_folder, fsync_tree
+from lossviz_analysis.store.durable import fsync_folder, fsync_tree, put
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.files import read_text
 from lossviz_analysis.store.head import ScanHead, read_scan_head
@@ -227,7 +227,7 @@ def cancel(folder: Path) -> None:
         StoreError: The folder cannot be written.
     """
     try:
-        (folder / CANCEL_NAME).touch()
+        put(folder / CANCEL_NAME, b"", durable=False)
     except OSError as error:
         raise StoreError(f"{folder} cannot be written: {error.strerror}") from None
 

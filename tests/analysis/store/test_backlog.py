@@ -298,6 +298,50 @@ def test_a_state_said_meanwhile_is_not_taken_back(run, writer, start, disk, hand
     assert RunReader(run).head().state in (RunState.PAUSED, RunState.RUNNING)
 
 
+def test_an_end_said_after_a_flush_stays_the_last_word(
+    run, writer, start, disk, hand_over, until, monkeypatch
+):
+    writer.set_state(RunState.RUNNING)
+    backlog = start()
+    load, may_load = writer.ballast.load, threading.Event()
+
+    def slow_load():
+        assert may_load.wait(LONG)
+        load()
+
+    monkeypatch.setattr(writer.ballast, "load", slow_load)
+    disk.code, disk.spares_the_small = errno.ENOSPC, True
+    hand_over(backlog, 1)
+    until(lambda: writer.head.state == RunState.DISK_FULL)
+    disk.code = 0
+    until(lambda: not backlog.waiting)
+    # All is committed, but the thread has still to say so; a flush waits for that as well.
+    began = time.monotonic()
+    assert backlog.flush(0.3)
+    assert time.monotonic() - began >= 0.3
+    backlog.say(RunState.FINISHED)
+    may_load.set()
+    assert backlog.flush(LONG)
+    assert backlog.close(LONG)
+    assert RunReader(run).head().state == RunState.FINISHED
+
+
+@pytest.mark.parametrize("end", [RunState.STOPPED, RunState.FAILED, RunState.PAUSED])
+def test_an_end_on_a_full_disk_is_not_overwritten_by_the_next_try(
+    run, writer, start, disk, hand_over, until, end
+):
+    backlog = start()
+    disk.code, disk.spares_the_small = errno.ENOSPC, True
+    hand_over(backlog, 1)
+    until(lambda: writer.head.state == RunState.DISK_FULL)
+    backlog.say(end, "enough")
+    tries = len(disk.names)
+    until(lambda: len(disk.names) > tries + 10)
+    reader = RunReader(run)
+    assert reader.head().state == end
+    assert reader.message() == "enough"
+
+
 def test_a_disk_that_fails_for_too_long_ends_it_with_a_sentence(
     run, start, disk, hand_over, until
 ):

@@ -17,6 +17,7 @@ from lossviz_analysis.store.requests import DirectionSpec
 from lossviz_analysis.store.scan_geometry import ScanGeometry
 from lossviz_analysis.store.scan_writer import ScanWriter
 from lossviz_analysis.store.scans import (
+    CANCEL_NAME,
     ScanReader,
     cancel,
     find_scans,
@@ -410,6 +411,14 @@ def test_a_scan_cancelled_in_the_queue_is_cancelled_at_once(run, ask):
     assert unfinished([scan]) == []
     with pytest.raises(StoreError, match="cannot be written"):
         cancel(run / "scans" / "nowhere")
+
+
+def test_a_cancel_mark_replaces_a_link_and_leaves_alone_what_it_pointed_to(run, ask, tmp_path):
+    scan = ScanReader(run, submit(run, ask()))
+    (scan.folder / CANCEL_NAME).symlink_to(tmp_path / "elsewhere")
+    cancel(scan.folder)
+    assert not (tmp_path / "elsewhere").exists()
+    assert scan.state_word(scan.head()) == "cancelled"
 
 
 def test_an_interrupted_scan_cancelled_before_it_is_resumed_keeps_its_count(start):

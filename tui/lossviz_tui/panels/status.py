@@ -40,7 +40,9 @@ def _draw_state(canvas: Canvas, scene: Scene) -> None:
     canvas.put_right(canvas.width, 0, right, muted(look))
     room = canvas.width - cell_len(right) - cell_len(text) - 3
     middle = f"{_epoch_text(scene)}  {view.path.name.removesuffix('.zarr')}"
-    hint = "  w: the log" if standing.word in ("failed", "crashed") else ""
+    hint = {"failed": "  w: the log", "crashed": "  w: the log", "paused": "  p: go on"}.get(
+        standing.word, ""
+    )
     if standing.message and standing.word in EXPLAINED:
         middle = standing.message
     # The middle is cut, not the hint: the rest of the sentence is in the log.
