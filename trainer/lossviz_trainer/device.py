@@ -6,6 +6,8 @@ import torch
 
 from lossviz_analysis.errors import LossvizError
 
+MAX_DEVICES = 64
+
 
 def choose_device(wanted: str) -> torch.device:
     """The device to compute on, with TensorFloat-32 switched off: float32 here means float32.
@@ -36,6 +38,25 @@ def choose_device(wanted: str) -> torch.device:
                 f"device {wanted!r} is not here: this machine shows {present} GPUs"
             )
     return torch.device(wanted)
+
+
+def choose_devices(wanted: str) -> tuple[torch.device, ...]:
+    """The devices that share a scan.
+
+    Args:
+        wanted: As `choose_device` takes it, or several of them with commas; one may be named
+            more than once.
+
+    Returns:
+        One device for each process.
+
+    Raises:
+        LossvizError: One of them is not here, or there are too many.
+    """
+    words = [word.strip() for word in wanted.split(",")]
+    if len(words) > MAX_DEVICES:
+        raise LossvizError(f"at most {MAX_DEVICES} devices share a scan; got {len(words)}")
+    return tuple(choose_device(word) for word in words)
 
 
 def micro_batch_for(device: torch.device) -> int:
