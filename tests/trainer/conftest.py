@@ -1,16 +1,31 @@
 """Small models with batch norm, and digits on the device."""
 
 import dataclasses
+import os
+import shutil
+import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from lossviz_analysis.store.creation import create_run
+from lossviz_analysis.store.description import RunDescription
+from lossviz_analysis.store.lock import is_held
+from lossviz_analysis.store.writer import RunWriter
 from lossviz_analysis.weightspace.examples import balanced_order
 from lossviz_trainer.datasets.digits import load_digits
 from lossviz_trainer.datasets.images import Dataset, Images
+from lossviz_trainer.datasets.npz import load_npz
+from lossviz_trainer.loop import SCALAR_COLUMNS
+from lossviz_trainer.models import build_model
+from lossviz_trainer.problem import describe_data
 from lossviz_trainer.resident import ResidentData, move_to_device
+from lossviz_trainer.state import capture
+from lossviz_trainer.worker import work
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -66,3 +81,71 @@ def tiny() -> Callable[[int], nn.Module]:
         )
 
     return build
+
+
+@pytest.fixture(scope="module")
+def make_run(
+    tmp_path_factory: pytest.TempPathFactory, some_digits: Callable[[int, int], Dataset]
+) -> Callable[[str, int, int], Path]:
+    """Makes a run of so many digits with two checkpoints: seeds 0 and 1, never trained."""
+
+    def make(model_name: str, num_train: int, num_test: int) -> Path:
+        folder = tmp_path_factory.mktemp("scanned")
+        source = folder / "some.npz"
+        chosen = some_digits(num_train, num_test)
+        arrays = {
+            f"{axis}_{split}": getattr(getattr(chosen, split), values)
+            for axis, values in (("x", "images"), ("y", "labels"))
+            for split in ("train", "test")
+        }
+        np.savez(source, **arrays)
+        dataset = load_npz(source)
+        path = folder / "x.zarr"
+        described = describe_data(dataset, str(source), folder, train_examples=None, seed=0)
+        create_run(
+            path,
+            RunDescription(
+                run_id="x",
+                created_at="",
+                class_names=dataset.class_names,
+                scalar_columns=SCALAR_COLUMNS,
+                model={"name": model_name, "seed": 0},
+                dataset=described,
+            ),
+        )
+        with RunWriter(path) as writer:
+            for seed in (0, 1):
+                model = build_model(model_name, 10, seed=seed)
+                writer.commit_checkpoint(capture(model, None, epoch=seed))
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def original(make_run: Callable[[str, int, int], Path]) -> Path:
+    """A perceptron and two chunks of training examples."""
+    return make_run("mlp", 1_200, 60)
+
+
+@pytest.fixture
+def run(original: Path, tmp_path: Path) -> Path:
+    """A copy of a perceptron's run, to be treated as one likes."""
+    return shutil.copytree(original, tmp_path / "x.zarr")
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
+    """Works off a run's queue in this process, without its manners towards other processes."""
+    monkeypatch.setattr(os, "nice", int)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def go(run: Path, idle_seconds: float = 0.02) -> int:
+        code = work(run, idle_seconds=idle_seconds)
+        assert not is_held(run / "scans")
+        return code
+
+    yield go
+    for number, handler in before.items():
+        signal.signal(number, handler)

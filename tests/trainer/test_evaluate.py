@@ -49,7 +49,7 @@ def test_counts_and_loss_are_those_of_a_naive_loop(model, resident, split):
 
 
 def test_the_split_is_longer_than_a_chunk(resident):
-    assert resident.train.num_chunks == 2  # what the test above is about
+    assert resident.train.num_chunks > 1  # what the test above is about
 
 
 def test_the_model_is_evaluated_and_left_in_eval_mode(model, resident):

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -15,8 +14,6 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lossviz_analysis.store.creation import create_run
-from lossviz_analysis.store.description import RunDescription
 from lossviz_analysis.store.lock import WriterLock, is_held
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import DirectionSpec, Normalisation, ScanRequest
@@ -24,14 +21,11 @@ from lossviz_analysis.store.results import read_result
 from lossviz_analysis.store.scan_writer import ScanWriter
 from lossviz_analysis.store.scans import ScanReader, cancel, submit
 from lossviz_analysis.store.schema import ScanState
-from lossviz_analysis.store.writer import RunWriter
 from lossviz_trainer.datasets.npz import load_npz
-from lossviz_trainer.loop import SCALAR_COLUMNS
 from lossviz_trainer.models import build_model
-from lossviz_trainer.problem import describe_data
 from lossviz_trainer.resident import move_to_device
-from lossviz_trainer.scanning import Workbench, compute
-from lossviz_trainer.state import capture
+from lossviz_trainer.scanning import compute
+from lossviz_trainer.workbench import Workbench
 from lossviz_trainer.worker import work
 
 GRADIENT = DirectionSpec(kind="gradient", normalise="none")
@@ -56,72 +50,6 @@ def ask(*directions, **changes):
         "device": "cpu",
     }
     return ScanRequest(**request | changes)
-
-
-@pytest.fixture(scope="module")
-def make_run(tmp_path_factory, some_digits):
-    """Makes a run of so many digits with two checkpoints: seeds 0 and 1, never trained."""
-
-    def make(model_name, num_train, num_test):
-        folder = tmp_path_factory.mktemp("scanned")
-        source = folder / "some.npz"
-        chosen = some_digits(num_train, num_test)
-        arrays = {
-            f"{axis}_{split}": getattr(getattr(chosen, split), values)
-            for axis, values in (("x", "images"), ("y", "labels"))
-            for split in ("train", "test")
-        }
-        np.savez(source, **arrays)
-        dataset = load_npz(source)
-        path = folder / "x.zarr"
-        described = describe_data(dataset, str(source), folder, train_examples=None, seed=0)
-        create_run(
-            path,
-            RunDescription(
-                run_id="x",
-                created_at="",
-                class_names=dataset.class_names,
-                scalar_columns=SCALAR_COLUMNS,
-                model={"name": model_name, "seed": 0},
-                dataset=described,
-            ),
-        )
-        with RunWriter(path) as writer:
-            for seed in (0, 1):
-                model = build_model(model_name, 10, seed=seed)
-                writer.commit_checkpoint(capture(model, None, epoch=seed))
-        return path
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def original(make_run):
-    """A perceptron and two chunks of training examples."""
-    return make_run("mlp", 1_200, 60)
-
-
-@pytest.fixture
-def run(original, tmp_path):
-    """A copy of a perceptron's run, to be treated as one likes."""
-    return shutil.copytree(original, tmp_path / "x.zarr")
-
-
-@pytest.fixture
-def serve(monkeypatch):
-    """Works off a run's queue in this process, without its manners towards other processes."""
-    monkeypatch.setattr(os, "nice", int)
-    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def go(run, idle_seconds=0.02):
-        code = work(run, idle_seconds=idle_seconds)
-        assert not is_held(run / "scans")
-        return code
-
-    yield go
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def state_of(scan):
@@ -388,7 +316,7 @@ def test_a_scan_cancelled_under_way_stops_and_keeps_what_is_done(run, serve, mon
 
     def add_and_cancel(writer, point, split, sums):
         add(writer, point, split, sums)
-        added.append(point)
+        added.append(len(sums))
         if len(added) == 5:
             cancel(writer.folder)
 
@@ -396,13 +324,15 @@ def test_a_scan_cancelled_under_way_stops_and_keeps_what_is_done(run, serve, mon
     serve(run)
     head = scan.head()
     assert head.state == ScanState.CANCELLED
-    assert head.done == len(added) == 5
-    assert np.count_nonzero(~np.isnan(scan.cells()[:, 0, 0])) == 5
+    # The group of visits that was under way is kept.
+    assert len(added) >= 5
+    assert head.done == sum(added) < head.total
+    assert np.nansum(scan.cells()[:, :, 0]) == head.done
     serve(run)  # and it stays so
     assert scan.head() == head
 
 
-@pytest.mark.parametrize("leave_after", [0, 1, 7, 16])
+@pytest.mark.parametrize("leave_after", [0, 1, 3])
 def test_an_interrupted_scan_ends_with_the_same_bits(run, serve, leave_after):
     whole, parts = (scan_of(run, ask(ego(1), gaussian(0), split="both")) for _ in range(2))
     interrupted_after(run, parts, leave_after)

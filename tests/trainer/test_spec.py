@@ -25,6 +25,9 @@ def test_every_field_arrives():
         "keep_bytes": 10**9,
         "data_root": "/data",
         "download": False,
+        "channels_last": True,
+        "amp": "bf16",
+        "compile": True,
     }
     spec = TrainingSpec.from_json(json.dumps(asked))
     assert set(asked) == set(TrainingSpec.__dataclass_fields__)
@@ -59,6 +62,7 @@ def test_decoded_images_are_kept_beside_the_runs():
         ('{"run": "x", "seed": -1}', "--seed .* got -1"),
         ('{"run": "x", "seed": 4611686018427387904}', "--seed"),
         ('{"run": "x", "checkpoint_every": 0}', "--checkpoint-every .* got 0"),
+        ('{"run": "x", "amp": "fp8"}', "--amp must be none or bf16; got 'fp8'"),
     ],
 )
 def test_anything_else_is_refused_with_a_reason(text, reason):

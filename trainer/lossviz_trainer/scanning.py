@@ -1,117 +1,76 @@
-"""From a scan's request to its cells: directions, grid, and the sums as they come."""
+"""Computing a claimed scan: sums from one process or several into one writer."""
 
 import contextlib
-import importlib.metadata
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from lossviz_analysis.errors import LossvizError
-from lossviz_analysis.store.checkpoints import Checkpoint
-from lossviz_analysis.store.reader import RunReader
-from lossviz_analysis.store.requests import DirectionSpec, ScanRequest
-from lossviz_analysis.store.scan_geometry import ScanGeometry
+from lossviz_analysis.store.requests import ScanRequest
+from lossviz_analysis.store.scan_report import ScanReport
 from lossviz_analysis.store.scan_writer import ScanWriter
-from lossviz_analysis.store.scans import ScanReader
-from lossviz_analysis.store.schema import CellLayout, ScanState, cell_layout
-from lossviz_analysis.weightspace.directions import (
-    cosine,
-    ego_direction,
-    gaussian_direction,
-    gradient_direction,
-    toward_direction,
+from lossviz_analysis.store.schema import ScanState
+from lossviz_analysis.weightspace.planner import Planner
+from lossviz_analysis.weightspace.scan import CellChunks, Engine, scan, totals_of
+from lossviz_trainer.device import choose_devices
+from lossviz_trainer.pool import Pool
+from lossviz_trainer.scan_setup import (
+    Running,
+    Setup,
+    centre_of,
+    centre_values,
+    make_engine,
+    set_up,
 )
-from lossviz_analysis.weightspace.examples import Examples
-from lossviz_analysis.weightspace.grid import linspace
-from lossviz_analysis.weightspace.normalise import normalise
-from lossviz_analysis.weightspace.scan import ScanProblem, scan
-from lossviz_analysis.weightspace.vector import MovableModel
-from lossviz_trainer.device import choose_device, micro_batch_for
-from lossviz_trainer.factory import UntrustedFactoryError
-from lossviz_trainer.packing import to_tensor
-from lossviz_trainer.problem import is_recorded, rebuild_model, reload_data
-from lossviz_trainer.recorded import RecordedProblem, build_recorded
-from lossviz_trainer.resident import ResidentData, move_to_device
-from lossviz_trainer.state import restore
+from lossviz_trainer.workbench import Workbench
+
+GROUP_SECONDS = 0.25
+"""How long a group of visits should take: a cancel is heard and a picture sent that often."""
+MIN_GROUP, MAX_GROUP = 50, 20_000
+REPORT_SECONDS = 2.0
+RECOMPUTE_COST = 1.3
+"""A pass that gathers statistics, in forward passes."""
 
 log = logging.getLogger(__name__)
 
-_DTYPES = {"exact": torch.float32, "float64": torch.float64}
+Pause = Callable[[float], None]
+"""Told how long was computed without a rest; rests where others need the device."""
 
 
-class Workbench:
-    """A run's data and model, kept on the device from one scan to the next."""
+@dataclass
+class _Progress:
+    """How fast it goes."""
 
-    def __init__(self, run: Path, *, trust: bool = False) -> None:
-        self.reader = RunReader(run)
-        self.lacks_trust = False
-        """Whether a scan was refused because nobody vouches for the run's factory."""
-        self._trust = trust
-        self._recorded: RecordedProblem | None = None
-        self._data: dict[torch.device, ResidentData] = {}
-        self._models: dict[tuple[torch.device, torch.dtype], nn.Module] = {}
+    clock: Callable[[], float] = time.monotonic
+    started: float = field(init=False)
+    images: int = 0
+    group: int = MIN_GROUP
+    rested: float = 0.0
 
-    def data(self, device: torch.device) -> ResidentData:
-        """Both splits on a device."""
-        if device not in self._data:
-            recorded = self._recorded_problem()
-            if recorded is not None:
-                self._data[device] = recorded.data(device)
-            else:
-                dataset = reload_data(self.reader.path, self.reader.description)
-                self._data[device] = move_to_device(dataset, device)
-        return self._data[device]
+    def __post_init__(self) -> None:
+        self.started = self.clock()
 
-    def _recorded_problem(self) -> RecordedProblem | None:
-        """What the factory of a recorded run makes; None for a run of the daemon.
+    @property
+    def rate(self) -> float:
+        """Images a second since the first visit, rests left out."""
+        return self.images / max(1e-9, self.clock() - self.started - self.rested)
 
-        Raises:
-            LossvizError: It cannot be made.
-            UntrustedFactoryError: Nobody vouches for it.
-        """
-        if self._recorded is None and is_recorded(self.reader.description):
-            try:
-                self._recorded = build_recorded(
-                    self.reader.path, self.reader.description, trust=self._trust
-                )
-            except UntrustedFactoryError:
-                self.lacks_trust = True
-                raise
-        return self._recorded
-
-    def model(self, content: Checkpoint, device: torch.device, dtype: torch.dtype) -> nn.Module:
-        """The model at a checkpoint, in eval mode."""
-        recorded = self._recorded_problem()
-        if recorded is not None:
-            return recorded.model(content, device, dtype)
-        key = (device, dtype)
-        if key not in self._models:
-            self._models[key] = rebuild_model(self.reader.description).to(device, dtype)
-        model = self._models[key]
-        restore(model, content)
-        return model.eval()
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class _Setting:
-    """What directions are made from."""
-
-    bench: Workbench
-    movable: MovableModel
-    data: ResidentData
-    content: Checkpoint
-    dtype: torch.dtype
-    micro_batch: int
+    def add(self, images: int, seconds: float) -> None:
+        """Note a group; the next one is as large as fits in its time."""
+        self.images += images
+        wanted = self.group * min(2.0, GROUP_SECONDS / max(1e-6, seconds))
+        self.group = int(min(MAX_GROUP, max(MIN_GROUP, wanted)))
 
 
 def compute(
-    bench: Workbench, writer: ScanWriter, request: ScanRequest, should_stop: Callable[[], bool]
+    bench: Workbench,
+    writer: ScanWriter,
+    request: ScanRequest,
+    should_stop: Callable[[], bool],
+    rest: Pause | None = None,
 ) -> ScanState | None:
     """Compute a claimed scan, going on from what is done.
 
@@ -120,173 +79,177 @@ def compute(
         writer: Holds the scan's lock.
         request: What is asked for.
         should_stop: Whether this process has been asked to leave.
+        rest: Leaves the device to others for a while; called after every group of visits.
 
     Returns:
         Done or cancelled; None when interrupted by `should_stop`.
-
-    Raises:
-        LossvizError: It cannot be computed as asked.
     """
-    device, dtype = choose_device(request.device), _DTYPES[request.precision]
-    info = next((c for c in bench.reader.checkpoints() if c.number == request.checkpoint), None)
-    if info is None:
-        raise LossvizError(f"checkpoint {request.checkpoint} is not there any more")
-    content = bench.reader.checkpoint(request.checkpoint)
-    setting = _Setting(
-        bench=bench,
-        movable=MovableModel(bench.model(content, device, dtype)),
-        data=bench.data(device),
-        content=content,
-        dtype=dtype,
-        micro_batch=micro_batch_for(device),
-    )
-    splits = tuple(_first(setting.data.split(s), request.examples) for s in request.splits)
-    coordinates = tuple(
-        linspace(low, high, points)
-        for (low, high), points in zip(request.ranges, request.points, strict=True)
-    )
-    directions = _directions_and_room(
-        setting, writer, request, splits, coordinates, digest=info.digest
-    )
-    problem = ScanProblem(
-        movable=setting.movable,
-        splits=splits,
-        directions=directions,
-        coordinates=coordinates,
-        dtype=dtype,
-        micro_batch=setting.micro_batch,
-        with_confusion=_layout(request, setting).has_confusion,
-        recompute_on=setting.data.train if request.batch_norm == "recompute" else None,
-    )
-    writer.flush(force=True)
-    with contextlib.closing(scan(problem, writer.chunks_done())) as cells:
-        for cell in cells:
-            writer.add(cell.point, cell.split, cell.sums)
+    began = time.monotonic()
+    devices = choose_devices(request.device)
+    setup, notes = set_up(bench, writer, request, devices[0])
+    planner = _planner(setup, writer)
+    with _workforce(bench, writer, setup, devices) as force:
+        report = _first_report(setup, force, notes, seconds=time.monotonic() - began)
+        writer.report(report)
+        writer.flush(force=True)
+        return _run(setup, writer, planner, force, should_stop, rest, report)
+
+
+class _Force:
+    """Who computes: this process, or several others."""
+
+    def __init__(self, running: Running, pool: Pool | None) -> None:
+        self.running = running
+        self._pool = pool
+
+    @property
+    def num_workers(self) -> int:
+        return 1 if self._pool is None else self._pool.num_alive
+
+    @property
+    def notes(self) -> list[str]:
+        return [] if self._pool is None else self._pool.notes
+
+    @property
+    def engine(self) -> Engine:
+        return self.running.engine
+
+    def work(
+        self, planner: Planner, setup: Setup, group: Callable[[], int]
+    ) -> Generator[list[CellChunks], None, None]:
+        bounds = setup.task.bounds
+        if self._pool is None:
+            return scan(self.engine, planner, setup.num_classes, group, bounds)
+        return self._pool.share(planner, setup.num_classes, group, bounds)
+
+
+@contextlib.contextmanager
+def _workforce(
+    bench: Workbench, writer: ScanWriter, setup: Setup, devices: tuple[torch.device, ...]
+) -> Generator[_Force, None, None]:
+    """Yields who computes; gone afterwards."""
+    running = make_engine(setup)
+    with contextlib.closing(running.engine):
+        if len(devices) == 1:
+            yield _Force(running, None)
+            return
+        with contextlib.closing(
+            Pool(bench.reader.path, writer.folder.name, devices, trust=bench.trust)
+        ) as pool:
+            yield _Force(running, pool)
+
+
+def _planner(setup: Setup, writer: ScanWriter) -> Planner:
+    return Planner(setup.task, writer.chunks_done(), totals_of(writer.cells, setup.num_classes))
+
+
+def _run(
+    setup: Setup,
+    writer: ScanWriter,
+    planner: Planner,
+    force: _Force,
+    should_stop: Callable[[], bool],
+    rest: Pause | None,
+    report: ScanReport,
+) -> ScanState | None:
+    progress = _Progress()
+    reported = since = time.monotonic()
+    with contextlib.closing(force.work(planner, setup, lambda: progress.group)) as groups:
+        for cells in groups:
+            for cell in cells:
+                writer.add(cell.visit.point, cell.visit.split, cell.sums)
+            now = time.monotonic()
+            progress.add(_images(cells, setup), now - since)
             writer.flush()
+            if now - reported >= REPORT_SECONDS:
+                writer.report(_later(report, force, progress))
+                reported = now
             if writer.is_cancelled():
+                writer.report(_later(report, force, progress))
                 return ScanState.CANCELLED
             if should_stop():
                 return None
+            if (point := writer.focus()) is not None:
+                planner.focus(point)
+            if rest is not None:
+                rest(now - since)
+                progress.rested += time.monotonic() - now
+            since = time.monotonic()
+    writer.report(
+        replace(_later(report, force, progress), centre=_centre(setup, writer, force))
+    )
     return ScanState.DONE
 
 
-def _first(examples: Examples, number: int | None) -> Examples:
-    """The beginning of the class-balanced order: the same examples at every point."""
-    if number is None or number >= len(examples):
-        return examples
-    return Examples(
-        examples.images[:number],
-        examples.labels[:number],
-        examples.prepare,
-        examples.num_classes,
+def _images(cells: list[CellChunks], setup: Setup) -> int:
+    bounds = setup.task.bounds
+    return sum(
+        bounds[cell.visit.split][cell.visit.chunks.stop]
+        - bounds[cell.visit.split][cell.visit.chunks.start]
+        for cell in cells
     )
 
 
-def _layout(request: ScanRequest, setting: _Setting) -> CellLayout:
-    return cell_layout(request.num_points, len(request.splits), setting.data.train.num_classes)
-
-
-def _directions_and_room(
-    setting: _Setting,
-    writer: ScanWriter,
-    request: ScanRequest,
-    splits: tuple[Examples, ...],
-    coordinates: tuple[np.ndarray, ...],
-    *,
-    digest: str,
-) -> tuple[Tensor, ...]:
-    """The directions: read where a worker has begun, else made and stored with the result."""
-    base = setting.movable.base
-    stored = ScanReader(setting.bench.reader.path, writer.folder.name)
-    begun = stored.geometry()
-    if begun is not None:
-        writer.resume(begun)
-        rows = torch.from_numpy(stored.directions().copy()).to(base)
-        return tuple(rows)
-    directions = tuple(_direction(setting, spec) for spec in request.directions)
-    geometry = ScanGeometry(
-        class_names=setting.bench.reader.description.class_names,
-        splits=request.splits,
-        points=request.points,
-        has_confusion=_layout(request, setting).has_confusion,
-        chunks={s: e.num_chunks for s, e in zip(request.splits, splits, strict=True)},
-        examples={s: len(e) for s, e in zip(request.splits, splits, strict=True)},
-        direction_norms=tuple(float(d.double().norm()) for d in directions),
-        weight_norm=float(base.double().norm()),
-        cosine=cosine(*directions) if len(directions) == 2 else None,
-        provenance=_provenance(setting, digest),
+def _first_report(
+    setup: Setup, force: _Force, notes: list[str], *, seconds: float
+) -> ScanReport:
+    """What is known before the first visit."""
+    running = force.running
+    images = setup.geometry.num_points * sum(setup.geometry.examples.values())
+    if setup.request.batch_norm == "recompute":
+        train = len(setup.origin.bench.data(setup.origin.device).train)
+        images += int(RECOMPUTE_COST * setup.geometry.num_points * train)
+    rate = running.bare_rate * force.num_workers
+    return ScanReport(
+        forward=running.evaluator.description,
+        precision=setup.arithmetic,
+        micro_batch=running.evaluator.micro_batch,
+        bare_images_per_second=running.bare_rate,
+        num_bytes=running.num_bytes,
+        estimated_seconds=images / rate if rate > 0 else 0.0,
+        seconds={"setup": seconds},
+        deviation=_stored_deviation(setup),
+        notes=tuple(notes),
     )
-    writer.begin(geometry, coordinates, torch.stack(directions).cpu().numpy())
-    return directions
 
 
-def _provenance(setting: _Setting, digest: str) -> dict[str, Any]:
-    device = setting.movable.base.device
+def _stored_deviation(setup: Setup) -> dict[str, float]:
+    found: object = setup.geometry.provenance.get("deviation")
+    if not isinstance(found, dict):
+        return {}
+    return {str(k): float(v) for k, v in found.items() if isinstance(v, int | float)}  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+
+
+def _later(report: ScanReport, force: _Force, progress: _Progress) -> ScanReport:
+    """The report with what was measured since."""
+    engine, evaluator = force.engine, force.running.evaluator
+    notes = [*report.notes, *force.notes]
+    if engine.num_redone:
+        notes.append(f"{engine.num_redone} chunks overflowed and were redone in float32")
+    if engine.num_void:
+        notes.append(f"{engine.num_void} visits met a negative running variance")
+    if evaluator.num_halvings:
+        notes.append(f"out of memory: the micro-batch is {evaluator.micro_batch} now")
+    return replace(
+        report,
+        micro_batch=evaluator.micro_batch,
+        images_per_second=progress.rate,
+        seconds=report.seconds
+        | {"computing": time.monotonic() - progress.started, "resting": progress.rested},
+        notes=tuple(notes),
+    )
+
+
+def _centre(setup: Setup, writer: ScanWriter, force: _Force) -> dict[str, dict[str, float]]:
+    """The value at the origin: from the grid where it lies on it, else computed."""
+    places = [np.flatnonzero(axis == 0.0) for axis in setup.coordinates]
+    if any(len(place) == 0 for place in places):
+        return centre_of(setup, force.running.evaluator)
+    point = int(np.ravel_multi_index(tuple(int(p[0]) for p in places), setup.geometry.points))
+    cells = writer.cells[point]
+    if (writer.chunks_done()[point] < [e.num_chunks for e in setup.splits]).any():
+        return centre_of(setup, force.running.evaluator)  # left out by a refined scan
     return {
-        "checkpoint_digest": digest,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-        "micro_batch": setting.micro_batch,
-        "dtype": str(setting.dtype).removeprefix("torch."),
-        "torch": torch.__version__,
-        "lossviz-tui": importlib.metadata.version("lossviz-tui"),
+        name: centre_values(cells[k], setup.num_classes)
+        for k, name in enumerate(setup.request.splits)
     }
-
-
-def _direction(setting: _Setting, spec: DirectionSpec) -> Tensor:
-    """One direction, made and normalised as its spec says."""
-    movable, model = setting.movable, setting.movable.model
-    match spec.kind:
-        case "gaussian":
-            raw = gaussian_direction(movable.layout, spec.seed or 0, dtype=setting.dtype)
-            raw = raw.to(movable.base.device)
-        case "gradient":
-            raw = gradient_direction(
-                model, setting.data.train, dtype=setting.dtype, micro_batch=setting.micro_batch
-            )
-        case "ego":
-            raw = ego_direction(
-                model,
-                setting.data.train,
-                _known_class(setting, spec),
-                dtype=setting.dtype,
-                micro_batch=setting.micro_batch,
-            )
-        case "toward":
-            raw = toward_direction(movable.base, _other_weights(setting, spec))
-    return normalise(
-        raw,
-        movable.base,
-        movable.layout,
-        spec.normalise,
-        keep_bias_and_bn=spec.scale_bias_and_bn,
-    )
-
-
-def _known_class(setting: _Setting, spec: DirectionSpec) -> int:
-    number, num_classes = spec.class_index or 0, setting.data.train.num_classes
-    if number >= num_classes:
-        raise LossvizError(f"class {number} is not one of the run's {num_classes} classes")
-    return number
-
-
-def _other_weights(setting: _Setting, spec: DirectionSpec) -> Tensor:
-    """The weights a `toward` direction points to, as one vector.
-
-    Raises:
-        LossvizError: They belong to another architecture.
-    """
-    run = setting.bench.reader.path if spec.toward_run is None else Path(spec.toward_run)
-    content = RunReader(run).checkpoint(spec.toward_checkpoint or 0)
-    mine = {name: values.shape for name, values in setting.content.parameters.items()}
-    theirs = {name: values.shape for name, values in content.parameters.items()}
-    if mine != theirs:
-        raise LossvizError(
-            f"the model of {run} has other parameters than this one; "
-            "a line needs two models of one architecture"
-        )
-    parts = [
-        to_tensor(values, content.views.get(name, "")).reshape(-1).to(setting.movable.base)
-        for name, values in content.parameters.items()
-    ]
-    return torch.cat(parts)

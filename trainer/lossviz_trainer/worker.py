@@ -5,6 +5,7 @@ any instant it loses at most what it had not flushed; the next worker goes on fr
 """
 
 import logging
+import math
 import os
 import sys
 import time
@@ -19,10 +20,17 @@ from lossviz_analysis.store.scans import ScanReader, find_scans, unfinished
 from lossviz_analysis.store.schema import ScanState
 from lossviz_analysis.store.space import is_disk_full
 from lossviz_trainer.daemon import StopFlag
-from lossviz_trainer.scanning import Workbench, compute
+from lossviz_trainer.device import choose_devices
+from lossviz_trainer.duty import duty_for
+from lossviz_trainer.scanning import compute
+from lossviz_trainer.workbench import Workbench
 
 IDLE_SECONDS = 300.0
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.02
+COOL_SECONDS = 30.0
+"""Idle for so long, a worker gives the memory of its GPU back."""
+LOOK_SECONDS = 1.0
+"""How often the queue is looked through though nothing was put into it."""
 
 log = logging.getLogger(__name__)
 
@@ -60,13 +68,43 @@ def work(run: Path, *, idle_seconds: float = IDLE_SECONDS, trust: bool = False) 
             return 0
 
 
+class _Queue:
+    """The scans that wait, without reading every one of them fifty times a second."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._seen = -1
+        self._looked = -math.inf
+
+    def waiting(self) -> list[ScanReader]:
+        """What is to be done, oldest first; nothing where nothing has changed."""
+        # Asking for a scan renames a folder into this one.
+        try:
+            changed = (self._run / "scans").stat().st_mtime_ns
+        except OSError:
+            changed = 0
+        now = time.monotonic()
+        if changed == self._seen and now - self._looked < LOOK_SECONDS:
+            return []
+        self._looked = now
+        found = unfinished(find_scans(self._run))
+        if not found:
+            self._seen = changed
+        return found
+
+
 def _serve(run: Path, bench: Workbench, stop: StopFlag, idle_seconds: float) -> None:
     idle_since = time.monotonic()
-    while not stop() and time.monotonic() - idle_since < idle_seconds:
-        waiting = unfinished(find_scans(run))
+    queue, is_warm = _Queue(run), False
+    while not stop() and (idle := time.monotonic() - idle_since) < idle_seconds:
+        waiting = queue.waiting()
         if not waiting:
+            if is_warm and idle >= COOL_SECONDS:
+                bench.cool_down()
+                is_warm = False
             time.sleep(POLL_SECONDS)
             continue
+        is_warm = True
         try:
             _take(waiting[0], bench, stop)
         except OSError as error:
@@ -120,7 +158,8 @@ def _compute(
     try:
         if writer.is_cancelled():
             return ScanState.CANCELLED, ""
-        return compute(bench, writer, request, stop), ""
+        device = choose_devices(request.device)[0]
+        return compute(bench, writer, request, stop, duty_for(bench.reader.path, device)), ""
     except LossvizError as error:
         return ScanState.FAILED, str(error)
     except OSError as error:

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 from lossviz_analysis.store import fields
 from lossviz_analysis.store.fields import StoreError
+from lossviz_analysis.store.requests import MAX_TRAJECTORY
 
 
 class Pins:
@@ -37,4 +38,7 @@ def _pinned_by(scan: Path) -> frozenset[int]:
         spec = cast("dict[str, Any]", direction) if isinstance(direction, dict) else {}
         if spec.get("toward_run") is None and spec.get("toward_checkpoint") is not None:
             found.add(fields.integer(spec, "toward_checkpoint"))
+    if "trajectory" in request:
+        numbers = fields.sequence(request, "trajectory", limit=MAX_TRAJECTORY)
+        found |= {fields.integer({"trajectory": n}, "trajectory") for n in numbers}
     return frozenset(found)

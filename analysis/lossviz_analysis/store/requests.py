@@ -10,28 +10,41 @@ from typing import Any, Literal, cast, get_args
 from lossviz_analysis.store import fields
 from lossviz_analysis.store.fields import StoreError
 
-DirectionKind = Literal["ego", "gaussian", "gradient", "toward"]
+DirectionKind = Literal["ego", "gaussian", "gradient", "toward", "pca", "file"]
 Normalisation = Literal["none", "model", "layer", "filter"]
-BatchNormMode = Literal["frozen", "recompute"]
+BatchNormMode = Literal["frozen", "recompute", "interpolate"]
 SplitChoice = Literal["train", "test", "both"]
-Precision = Literal["exact", "float64"]
+Precision = Literal["exact", "fast", "float64"]
 
 DEFAULT_NORMALISATION: dict[DirectionKind, Normalisation] = {
     "ego": "none",
     "gaussian": "filter",
     "gradient": "none",
     "toward": "none",
+    "pca": "none",
+    "file": "none",
 }
 DEFAULT_RANGE: dict[DirectionKind, tuple[float, float]] = {
     "ego": (-0.1, 0.1),
     "gaussian": (-1.0, 1.0),
     "gradient": (-1.0, 1.0),
     "toward": (-0.5, 1.5),
+    "pca": (-1.0, 1.0),
+    "file": (-1.0, 1.0),
 }
 """Diao et al. for ego planes; Xu et al. and Li et al. for the others."""
 
-DEFAULT_DIMS: dict[DirectionKind, int] = {"ego": 2, "gaussian": 2, "gradient": 1, "toward": 1}
+DEFAULT_DIMS: dict[DirectionKind, int] = {
+    "ego": 2,
+    "gaussian": 2,
+    "gradient": 1,
+    "toward": 1,
+    "pca": 2,
+    "file": 1,
+}
 MAX_POINTS = 2_001
+MAX_TRAJECTORY = 512
+MAX_SERIES_LETTERS = 120
 
 
 def default_points(kind: DirectionKind, dims: int) -> int:
@@ -55,6 +68,12 @@ class DirectionSpec:
     """Of a toward direction: the other run's path, or None for this run."""
     toward_checkpoint: int | None = None
     """Of a toward direction: the number of the other checkpoint."""
+    component: int | None = None
+    """Of a pca direction: which principal component; of a file: which of its directions; from
+    1."""
+    file: str | None = None
+    """Of a file direction: path of a scan's folder or of an HDF5 file in the layout of Li et
+    al.'s code."""
     scale_bias_and_bn: bool = False
     """Whether layer and filter normalisation keep biases and BN parameters (dimension one or
     less) instead of setting them to zero."""
@@ -70,9 +89,13 @@ class DirectionSpec:
             "gaussian": self.seed,
             "gradient": 0,
             "toward": self.toward_checkpoint,
+            "pca": self.component,
+            "file": self.component if self.file else None,
         }
         if needed[self.kind] is None:
             raise StoreError(f"a direction of kind {self.kind!r} misses what it is made from")
+        if self.component is not None and not 1 <= self.component <= MAX_TRAJECTORY:
+            raise StoreError(f"component is a number from 1; got {self.component!r}")
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> "DirectionSpec":
@@ -88,6 +111,7 @@ class DirectionSpec:
             StoreError: A field is missing or malformed.
         """
         run: object = found.get("toward_run")
+        file: object = found.get("file")
         return cls(
             kind=cast("DirectionKind", choice(found, "kind", get_args(DirectionKind))),
             normalise=cast(
@@ -97,6 +121,8 @@ class DirectionSpec:
             seed=_optional(found, "seed"),
             toward_run=None if run is None else fields.text(found, "toward_run"),
             toward_checkpoint=_optional(found, "toward_checkpoint"),
+            component=_optional(found, "component"),
+            file=None if file is None else fields.text(found, "file"),
             scale_bias_and_bn=found.get("scale_bias_and_bn") is True,
         )
 
@@ -121,6 +147,22 @@ class ScanRequest:
     """Evaluate on the first so many of each split's class-balanced order; None means all."""
     precision: Precision = "exact"
     device: str = "auto"
+    """`auto`, a device, or several with commas: processes that share the scan."""
+    orthonormalise: bool = False
+    """Whether the axes of a plane are made orthogonal and of unit length, the first first;
+    coordinates are then distances."""
+    auto_span: bool = False
+    """Whether the ranges are only where a search for the span begins; see `surfaces.span`."""
+    is_final: bool = False
+    """Whether each point is finished before the next; no coarse picture comes first."""
+    clip: float | None = None
+    """A loss; a point whose running mean is above twice that is given up as "at least"."""
+    refine: bool = False
+    """Whether points are left out where their neighbours predict them."""
+    trajectory: tuple[int, ...] = ()
+    """Numbers of the checkpoints that define pca directions and are drawn on the plane."""
+    series: str = ""
+    """Scans of one name belong together: curves of one chart, or the frames of a film."""
 
     def __post_init__(self) -> None:
         """Refuse what no scan can be.
@@ -140,6 +182,29 @@ class ScanRequest:
                 )
         if self.examples is not None and self.examples < 1:
             raise StoreError(f"examples is a positive number; got {self.examples!r}")
+        if self.clip is not None and not 0 < self.clip <= 1e9:
+            raise StoreError(f"clip is a positive loss; got {self.clip!r}")
+        if len(self.trajectory) > MAX_TRAJECTORY or min(self.trajectory, default=1) < 1:
+            raise StoreError(f"a trajectory names at most {MAX_TRAJECTORY} checkpoints")
+        if len(self.series) > MAX_SERIES_LETTERS:
+            raise StoreError(f"a series has a name of at most {MAX_SERIES_LETTERS} letters")
+        kinds = {direction.kind for direction in self.directions}
+        if "pca" in kinds and len(self.trajectory) < 2:
+            raise StoreError("a pca direction needs a trajectory of two checkpoints or more")
+        if self.batch_norm == "interpolate" and (kinds != {"toward"} or self.dims != 1):
+            raise StoreError("batch norm interpolates only on a line toward another model")
+        if (self.clip is not None or self.refine) and self.is_final:
+            raise StoreError("a final scan leaves nothing out; drop clip and refine")
+
+    @property
+    def pinned(self) -> tuple[int, ...]:
+        """Numbers of the checkpoints of its own run that it needs."""
+        toward = (
+            d.toward_checkpoint
+            for d in self.directions
+            if d.toward_run is None and d.toward_checkpoint is not None
+        )
+        return tuple(dict.fromkeys((self.checkpoint, *toward, *self.trajectory)))
 
     @property
     def kind(self) -> DirectionKind:
@@ -211,6 +276,20 @@ class ScanRequest:
             examples=_optional(found, "examples"),
             precision=cast("Precision", choice(found, "precision", get_args(Precision))),
             device=fields.text(found, "device", "auto"),
+            orthonormalise=found.get("orthonormalise") is True,
+            auto_span=found.get("auto_span") is True,
+            is_final=found.get("is_final") is True,
+            clip=None if found.get("clip") is None else fields.number(found, "clip"),
+            refine=found.get("refine") is True,
+            trajectory=tuple(
+                fields.integer({"trajectory": n}, "trajectory", low=1)
+                for n in (
+                    fields.sequence(found, "trajectory", limit=MAX_TRAJECTORY)
+                    if "trajectory" in found
+                    else ()
+                )
+            ),
+            series=fields.text(found, "series", ""),
         )
 
 

@@ -9,23 +9,41 @@ from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.scan_geometry import ScanGeometry
 from lossviz_analysis.store.scans import ScanReader
 
+_ON_THE_GRID = 1e-12
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SplitResult:
     """One split over the grid; the leading axes are the grid's, one or two.
 
     A point that has not been evaluated is NaN here and False in `is_known`; one whose loss is
-    not finite for some example is infinite here and True there.
+    not finite for some example is infinite here and True there; one that cannot be evaluated at
+    all is NaN here and True in `is_void`.
+
+    Standard errors take the examples seen for independent draws from all there could be. There
+    is no finite population correction, so they do not shrink to 0 when a whole split is seen;
+    since the examples are balanced over the classes they are rather too large than too small.
     """
 
     is_known: Bool[np.ndarray, "*grid"]
     """At least one chunk is done."""
     is_complete: Bool[np.ndarray, "*grid"]
     """All chunks are done; elsewhere the values are estimates from the first ones."""
+    is_void: Bool[np.ndarray, "*grid"]
+    """Chunks are done and no example was seen: the model cannot be evaluated here, because an
+    interpolated variance is negative."""
+    is_at_least: Bool[np.ndarray, "*grid"]
+    """Given up early: the loss is at least the request's clip, the values are running means."""
+    num_seen: Int[np.ndarray, "*grid"]
+    """Examples that the values are means over."""
     loss: Float[np.ndarray, "*grid"]
     """Mean cross-entropy."""
+    loss_error: Float[np.ndarray, "*grid"]
+    """Its standard error; NaN where it is infinite or fewer than two examples are seen."""
     mistake_rate: Float[np.ndarray, "*grid"]
     """Fraction of examples whose most likely class is another one."""
+    mistake_rate_error: Float[np.ndarray, "*grid"]
+    """Its standard error."""
     class_loss: Float[np.ndarray, "*grid classes"]
     """Mean cross-entropy by true class."""
     class_mistake_rate: Float[np.ndarray, "*grid classes"]
@@ -41,6 +59,13 @@ class ScanResult:
     geometry: ScanGeometry
     coordinates: tuple[Float[np.ndarray, " _points"], ...]
     splits: dict[str, SplitResult]
+
+    @property
+    def centre(self) -> tuple[int, ...] | None:
+        """Index of the model's own point; None where it is not on the grid."""
+        index = tuple(int(np.argmin(np.abs(t))) for t in self.coordinates)
+        pairs = zip(self.coordinates, index, strict=True)
+        return index if all(abs(t[i]) <= _ON_THE_GRID for t, i in pairs) else None
 
     @property
     def share_known(self) -> float:
@@ -63,13 +88,15 @@ def read_result(scan: ScanReader) -> ScanResult:
     geometry = scan.geometry()
     if geometry is None:
         raise StoreError(f"scan {scan.scan_id} has no points yet")
-    return result_of(geometry, scan.coordinates(), scan.cells())
+    return result_of(geometry, scan.coordinates(), scan.cells(), clip=scan.request.clip)
 
 
 def result_of(
     geometry: ScanGeometry,
     coordinates: tuple[Float[np.ndarray, " _points"], ...],
     cells: Float[np.ndarray, "points splits slots"],
+    *,
+    clip: float | None = None,
 ) -> ScanResult:
     """The meaning of a scan's sums.
 
@@ -77,6 +104,7 @@ def result_of(
         geometry: Shape and layout.
         coordinates: Along each direction.
         cells: The sums; slot 0 is NaN where nothing was computed.
+        clip: The loss above which points may be given up, as in the request.
 
     Returns:
         The result.
@@ -85,18 +113,22 @@ def result_of(
         geometry=geometry,
         coordinates=coordinates,
         splits={
-            name: _split_result(geometry, cells[:, position], geometry.chunks[name])
+            name: _split_result(geometry, cells[:, position], geometry.chunks[name], clip)
             for position, name in enumerate(geometry.splits)
         },
     )
 
 
 def _split_result(
-    geometry: ScanGeometry, cells: Float[np.ndarray, "points slots"], chunks: int
+    geometry: ScanGeometry,
+    cells: Float[np.ndarray, "points slots"],
+    chunks: int,
+    clip: float | None,
 ) -> SplitResult:
     layout, grid = geometry.layout, geometry.points
     num_classes = layout.num_classes
     known = np.nan_to_num(cells[:, 0]) > 0
+    complete = np.nan_to_num(cells[:, 0]) >= chunks
     seen, loss_sum = cells[:, layout.seen], cells[:, layout.loss_sum]
     mistakes, nonfinite = cells[:, layout.mistakes], cells[:, layout.nonfinite]
     # Sums a stranger made up may overflow as well.
@@ -106,6 +138,14 @@ def _split_result(
         total = seen.sum(axis=1)
         loss = np.where(nonfinite.sum(axis=1) > 0, np.inf, loss_sum.sum(axis=1) / total)
         mistake_rate = mistakes.sum(axis=1) / total
+        mean = loss_sum.sum(axis=1) / total
+        mean_square = cells[:, layout.loss_square_sum].sum(axis=1) / total
+        # Of a constant loss rounding may leave less than nothing.
+        variance = np.maximum(mean_square - mean**2, 0.0)
+        degrees = np.where(total > 1, total - 1, np.nan)
+        loss_error = np.where(np.isfinite(loss), np.sqrt(variance / degrees), np.nan)
+        mistake_rate_error = np.sqrt(mistake_rate * (1 - mistake_rate) / degrees)
+        given_up = known & ~complete & (loss > 2 * (np.inf if clip is None else clip))
     confusion = None
     if layout.has_confusion:
         with np.errstate(invalid="ignore"):
@@ -113,9 +153,14 @@ def _split_result(
         confusion = counts.reshape(*grid, num_classes, num_classes)
     return SplitResult(
         is_known=known.reshape(grid),
-        is_complete=(np.nan_to_num(cells[:, 0]) >= chunks).reshape(grid),
+        is_complete=complete.reshape(grid),
+        is_void=(known & (np.nan_to_num(total) == 0)).reshape(grid),
+        is_at_least=given_up.reshape(grid),
+        num_seen=np.nan_to_num(total).clip(0, 2**53).astype(np.int64).reshape(grid),
         loss=loss.reshape(grid),
+        loss_error=loss_error.reshape(grid),
         mistake_rate=mistake_rate.reshape(grid),
+        mistake_rate_error=mistake_rate_error.reshape(grid),
         class_loss=class_loss.reshape(*grid, num_classes),
         class_mistake_rate=class_mistake_rate.reshape(*grid, num_classes),
         confusion=confusion,

@@ -1,12 +1,13 @@
 """What is known of a scan before its first point: shape, layout, provenance."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from lossviz_analysis.store import fields
 from lossviz_analysis.store.fields import StoreError
+from lossviz_analysis.store.requests import MAX_TRAJECTORY
 from lossviz_analysis.store.schema import MAX_CLASSES, SPLITS, CellLayout
 
 
@@ -25,7 +26,12 @@ class ScanGeometry:
     direction_norms: tuple[float, ...]
     weight_norm: float
     cosine: float | None = None
-    """Between the two directions."""
+    """Between the two directions, before they were made orthonormal where they were."""
+    explained: tuple[float, ...] = ()
+    """Share of the trajectory's squared length that each pca direction holds; 0 for others."""
+    trajectory: tuple[tuple[float, ...], ...] = ()
+    """For each checkpoint on the way: epoch, coordinates along the directions, and distance
+    out of the line or plane."""
     provenance: dict[str, Any] = field(default_factory=dict[str, Any])
     """Digest of the checkpoint, versions, device, threads: what explains a number."""
 
@@ -87,6 +93,27 @@ class ScanGeometry:
             direction_norms=direction_norms,
             weight_norm=fields.number(found, "weight_norm"),
             cosine=None if cosine is None else fields.number(found, "cosine"),
+            explained=_numbers(found, "explained", limit=2),
+            trajectory=_trajectory(found, len(points)),
             provenance=fields.mapping(found, "provenance"),
             **per_split,
         )
+
+
+def _numbers(found: dict[str, Any], name: str, *, limit: int) -> tuple[float, ...]:
+    if name not in found:
+        return ()
+    return tuple(
+        fields.number({name: n}, name) for n in fields.sequence(found, name, limit=limit)
+    )
+
+
+def _trajectory(found: dict[str, Any], dims: int) -> tuple[tuple[float, ...], ...]:
+    if "trajectory" not in found:
+        return ()
+    rows: list[tuple[float, ...]] = []
+    for row in fields.sequence(found, "trajectory", limit=MAX_TRAJECTORY):
+        if not isinstance(row, list) or len(cast("list[Any]", row)) != dims + 2:
+            raise StoreError(f"a trajectory has {dims + 2} numbers for each checkpoint")
+        rows.append(_numbers({"trajectory": row}, "trajectory", limit=dims + 2))
+    return tuple(rows)

@@ -1,10 +1,11 @@
 """The one writer of a scan: cells as they are computed, and how it ended."""
 
 import contextlib
+import json
 import logging
 import os
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,11 +16,13 @@ from jaxtyping import Float
 from lossviz_analysis.store.chunks import open_array
 from lossviz_analysis.store.durable import discard, fsync_folder, fsync_tree, put, sweep
 from lossviz_analysis.store.fields import StoreError
+from lossviz_analysis.store.files import read_text
 from lossviz_analysis.store.head import ScanHead, read_scan_head, write_head
 from lossviz_analysis.store.lock import WriterLock
 from lossviz_analysis.store.requests import ScanRequest
 from lossviz_analysis.store.scan_geometry import ScanGeometry
-from lossviz_analysis.store.scans import CANCEL_NAME, read_request
+from lossviz_analysis.store.scan_report import REPORT_NAME, ScanReport
+from lossviz_analysis.store.scans import CANCEL_NAME, FOCUS_NAME, read_request
 from lossviz_analysis.store.schema import MESSAGE_NAME, ScanState, even_chunk
 from lossviz_analysis.store.space import is_disk_full
 from lossviz_analysis.store.zarr_arrays import (
@@ -30,6 +33,7 @@ from lossviz_analysis.store.zarr_arrays import (
 )
 
 FLUSH_SECONDS = 0.5
+YOUNG_SECONDS = 3.0
 DURABLE_SECONDS = 10.0
 FULL_DISK_SECONDS = 5.0
 """Between two tries to write to a full disk."""
@@ -53,6 +57,7 @@ class ScanWriter:
         self._started = time.monotonic()
         self._flushed = self._synced = -np.inf
         self._before_ms = 0
+        self._focus = ""
         self._array: Stored
         self._tile = 1
         self.cells: np.ndarray = np.empty((0, 1, 1))
@@ -90,6 +95,14 @@ class ScanWriter:
     def is_cancelled(self) -> bool:
         """Whether somebody asked for this scan to stop."""
         return (self.folder / CANCEL_NAME).exists()
+
+    def focus(self) -> int | None:
+        """The point somebody looks at, if that is another than the last time."""
+        found = read_text(self.folder / FOCUS_NAME, limit=16).strip()
+        if found == self._focus or not found.isdecimal() or int(found) >= len(self.cells):
+            return None
+        self._focus = found
+        return int(found)
 
     def begin(
         self,
@@ -206,7 +219,9 @@ class ScanWriter:
             OSError: It could not be written.
         """
         now = time.monotonic()
-        if not force and now - self._flushed < FLUSH_SECONDS:
+        # A first picture is waited for.
+        is_young = now - self._started < YOUNG_SECONDS
+        if not force and now - self._flushed < FLUSH_SECONDS / (5 if is_young else 1):
             return
         if not self._lock.is_intact():
             raise StoreError(f"{self.folder} was moved or deleted while it was computed")
@@ -252,6 +267,16 @@ class ScanWriter:
             fsync_folder(cells)
         self._unsynced.clear()
 
+    def report(self, report: ScanReport) -> None:
+        """Say how the scan is computed; a full disk is no error.
+
+        Args:
+            report: What is known by now.
+        """
+        with contextlib.suppress(OSError):
+            content = json.dumps(report.to_json()).encode()
+            put(self.folder / REPORT_NAME, content, durable=False)
+
     def finish(self, state: ScanState, message: str = "") -> None:
         """Say how the scan ended, durably, and give the lock back.
 
@@ -284,3 +309,28 @@ class ScanWriter:
             self.flush(force=True)
         finally:
             self.release()
+
+
+def revive(folder: Path) -> None:
+    """Let a scan that was cancelled be gone on with: it is interrupted again.
+
+    Args:
+        folder: The scan's folder.
+
+    Raises:
+        StoreError: It was not cancelled, somebody computes it, or it cannot be written.
+    """
+    lock = WriterLock(folder)
+    lock.acquire()
+    try:
+        head = read_scan_head(folder)
+        is_marked = (folder / CANCEL_NAME).exists()
+        if head.state != ScanState.CANCELLED and not is_marked:
+            raise StoreError(f"scan {folder.name} was not cancelled")
+        (folder / CANCEL_NAME).unlink(missing_ok=True)
+        state = ScanState.RUNNING if (folder / "result").exists() else ScanState.QUEUED
+        write_head(folder, replace(head, sequence=head.sequence + 1, state=state))
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be written: {error.strerror}") from None
+    finally:
+        lock.release()

@@ -1,5 +1,6 @@
 """Scans on disk: asked for by anybody, computed by one worker, read while they fill."""
 
+import contextlib
 import json
 import math
 import shutil
@@ -20,10 +21,12 @@ from lossviz_analysis.store.head import ScanHead, read_scan_head
 from lossviz_analysis.store.lock import is_held
 from lossviz_analysis.store.requests import ScanRequest
 from lossviz_analysis.store.scan_geometry import ScanGeometry
+from lossviz_analysis.store.scan_report import REPORT_NAME, ScanReport
 from lossviz_analysis.store.schema import MESSAGE_NAME, ScanState
 from lossviz_analysis.store.zarr_arrays import create_head, new_group
 
 CANCEL_NAME = "cancel"
+FOCUS_NAME = "focus"
 MAX_RESULT_BYTES = 2**30
 """Of the cells, and of the directions; a reader does not try to hold more."""
 _MAX_CHUNKS = 4_096
@@ -102,6 +105,13 @@ class ScanReader:
     def message(self) -> str:
         """Why it failed; empty where there is nothing to say."""
         return read_text(self.folder / MESSAGE_NAME, limit=4_096).strip()
+
+    def report(self) -> ScanReport:
+        """How it was computed so far; empty where nothing is said, or it is malformed."""
+        try:
+            return ScanReport.from_json(fields.load_json(self.folder / REPORT_NAME))
+        except StoreError:
+            return ScanReport()
 
     def geometry(self) -> ScanGeometry | None:
         """Shape and provenance.
@@ -230,6 +240,18 @@ def cancel(folder: Path) -> None:
         put(folder / CANCEL_NAME, b"", durable=False)
     except OSError as error:
         raise StoreError(f"{folder} cannot be written: {error.strerror}") from None
+
+
+def look_at(folder: Path, point: int) -> None:
+    """Ask for a scan to compute first what lies near a point; its order changes, no number.
+
+    Args:
+        folder: The scan's folder.
+        point: The point, counted row by row.
+    """
+    # Nothing is lost with it.
+    with contextlib.suppress(OSError):
+        put(folder / FOCUS_NAME, str(point).encode(), durable=False)
 
 
 def submit(run: Path, request: ScanRequest) -> str:

@@ -1,39 +1,153 @@
 """Batch-norm running statistics at another point of weight space."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.weightspace.examples import Examples
 
-_BatchNorm = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
+BatchNorm = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
+"""The common base class of torch's batch norms."""
 MIN_BATCH = 1_000
 
 
-@dataclass
-class _Moments:
-    """Pooled first and second moments of one layer's input, per channel, in float64."""
+@dataclass(frozen=True)
+class Frozen:
+    """Running statistics stay those of the checkpoint."""
 
-    count: int = 0
-    total: Tensor | None = None
-    total_square: Tensor | None = None
 
-    def hook(self, _module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        self.add(inputs[0])
+@dataclass(frozen=True, eq=False)
+class Recompute:
+    """Running statistics are those of the examples, at every point anew."""
 
-    def add(self, values: Tensor) -> None:
-        wide = values.detach().double()
-        dims = [d for d in range(wide.dim()) if d != 1]
-        total, square = wide.sum(dims), wide.square().sum(dims)
-        self.count += wide.numel() // wide.shape[1]
-        self.total = total if self.total is None else self.total + total
-        self.total_square = square if self.total_square is None else self.total_square + square
+    examples: Examples
+
+
+@dataclass(frozen=True, eq=False)
+class Interpolate:
+    """Running statistics move along the line too, with the first coordinate."""
+
+    other: Mapping[str, Tensor]
+    """Buffers, by name, of the model at coordinate 1."""
+
+
+Statistics = Frozen | Recompute | Interpolate
+
+
+def batch_norms(model: nn.Module) -> dict[str, BatchNorm]:
+    """The layers that keep running statistics, by name."""
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, BatchNorm) and module.running_mean is not None
+    }
+
+
+def _running(layer: BatchNorm) -> tuple[Tensor, Tensor]:
+    """The running mean and variance of a layer that keeps them.
+
+    Raises:
+        TypeError: It keeps none.
+    """
+    if layer.running_mean is None or layer.running_var is None:
+        raise TypeError("this batch norm keeps no running statistics")
+    return layer.running_mean, layer.running_var
 
 
 def has_batch_norm(model: nn.Module) -> bool:
     """Whether a model keeps running statistics at all."""
-    return any(isinstance(m, _BatchNorm) and m.track_running_stats for m in model.modules())
+    return bool(batch_norms(model))
+
+
+class Interpolation:
+    """Running statistics on the line between two models of one architecture (Li et al. 5)."""
+
+    def __init__(self, model: nn.Module, other: Mapping[str, Tensor]) -> None:
+        """Find where on the line every variance is positive.
+
+        Args:
+            model: At coordinate 0.
+            other: Buffers, by name, of the model at coordinate 1.
+
+        Raises:
+            LossvizError: The other model keeps other statistics.
+        """
+        self._pairs: list[tuple[Tensor, Tensor, Tensor]] = []
+        low, high = -float("inf"), float("inf")
+        for name, layer in batch_norms(model).items():
+            for kind in ("running_mean", "running_var"):
+                buffer = getattr(layer, kind)
+                there = other.get(f"{name}.{kind}" if name else kind)
+                if there is None or there.shape != buffer.shape:
+                    raise LossvizError(
+                        f"the other model keeps no statistics for batch norm {name!r}; "
+                        "batch_norm interpolate needs two models of one architecture"
+                    )
+                start, end = buffer.clone(), there.to(buffer)
+                self._pairs.append((buffer, start, end))
+                if kind == "running_var":
+                    # The variance start + t (end - start) is positive between its zeros.
+                    rise = end.double() - start.double()
+                    zeros = -start.double() / rise
+                    low = max([low, *zeros[rise > 0].tolist()])
+                    high = min([high, *zeros[rise < 0].tolist()])
+        self.valid = (low, high)
+        """Coordinates between which no variance is negative, ends included."""
+
+    @torch.no_grad()
+    def move_to(self, coordinate: float) -> bool:
+        """Set the statistics to those at a coordinate.
+
+        Args:
+            coordinate: 0 is this model, 1 the other; both come back to the bit.
+
+        Returns:
+            False, with nothing changed, where a variance would be negative.
+        """
+        if not self.valid[0] <= coordinate <= self.valid[1]:
+            return False
+        for buffer, start, end in self._pairs:
+            if coordinate == 0.0:
+                buffer.copy_(start)
+            elif coordinate == 1.0:
+                buffer.copy_(end)
+            else:
+                buffer.copy_((1 - coordinate) * start.double() + coordinate * end.double())
+        return True
+
+
+class _Moments:
+    """Mean and centred second moment of one layer's input, per channel, in float64."""
+
+    def __init__(self, layer: BatchNorm) -> None:
+        self.count = 0
+        self.mean = torch.zeros_like(_running(layer)[0], dtype=torch.float64)
+        self.squares = self.mean.clone()
+        """Sum of squared deviations from the mean."""
+
+    def add(self, count: int, mean: Tensor, variance: Tensor) -> None:
+        """Join a batch to what is there (Chan, Golub and LeVeque 1983, eqs. 2.1a and 2.1b)."""
+        total = self.count + count
+        apart = mean - self.mean
+        self.mean = self.mean + apart * (count / total)
+        self.squares = (
+            self.squares
+            + variance * (count - 1)
+            + apart.square() * (self.count * count / total)
+        )
+        self.count = total
+
+    def hook(self, layer: BatchNorm, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+        """Take a batch's moments from the layer, which has just computed them."""
+        count = inputs[0].numel() // inputs[0].shape[1]
+        mean, variance = _running(layer)
+        self.add(count, mean.double(), variance.double())
+        # The next batch is mixed in with weight 1, but 0 times NaN is NaN.
+        mean.zero_()
+        variance.zero_()
 
 
 @torch.no_grad()
@@ -42,26 +156,27 @@ def recompute_statistics(model: nn.Module, examples: Examples, *, dtype: torch.d
 
     One pass with batch statistics in equal batches of at least 1,000 examples ("UpBN" of Xu et
     al. 2024; Garipov et al. 2018). Unlike the usual average over batches, a layer's moments are
-    pooled over all
-    examples: batches of 128 averaged are 0.6 % off near a minimum. The model is left in eval
-        mode.
+    pooled over all examples: batches of 128 averaged are 0.6 % off near a minimum. The moments
+    of a batch are those the layer computes anyway, so that pooling costs no pass over the
+    activations. The model is left in eval mode.
 
     Args:
         model: Its batch-norm layers are changed in place.
         examples: The training examples.
         dtype: Of the computation.
     """
-    layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
-    moments = [_Moments() for _ in layers]
+    layers = list(batch_norms(model).values())
+    moments = [_Moments(layer) for layer in layers]
     handles = [
-        layer.register_forward_pre_hook(m.hook)
-        for layer, m in zip(layers, moments, strict=True)
+        layer.register_forward_hook(m.hook) for layer, m in zip(layers, moments, strict=True)
     ]
-    saved = [layer.momentum for layer in layers]
+    momenta = [layer.momentum for layer in layers]
+    buffers = [(b, b.clone()) for layer in layers for b in layer.buffers(recurse=False)]
     model.eval()
     for layer in layers:
         layer.train()
-        layer.momentum = 0.0
+        layer.momentum = 1.0
+        layer.reset_running_stats()
     try:
         num_batches = max(1, len(examples) // MIN_BATCH)
         for number in range(num_batches):
@@ -71,15 +186,14 @@ def recompute_statistics(model: nn.Module, examples: Examples, *, dtype: torch.d
     finally:
         for handle in handles:
             handle.remove()
-        for layer, momentum in zip(layers, saved, strict=True):
+        for layer, momentum in zip(layers, momenta, strict=True):
             layer.eval()
             layer.momentum = momentum
+        # A pass that failed leaves nothing behind, nor does a layer that was never reached.
+        for buffer, before in buffers:
+            buffer.copy_(before)
     for layer, m in zip(layers, moments, strict=True):
-        if m.total is None or m.total_square is None:
-            continue
-        mean = m.total / m.count
-        variance = (m.total_square / m.count - mean.square()).clamp_min(0.0)
-        unbiased = variance * (m.count / max(1, m.count - 1))
-        if layer.running_mean is not None and layer.running_var is not None:
-            layer.running_mean.copy_(mean)
-            layer.running_var.copy_(unbiased)
+        if m.count:
+            mean, variance = _running(layer)
+            mean.copy_(m.mean)
+            variance.copy_(m.squares / max(1, m.count - 1))

@@ -1,13 +1,18 @@
 """Directions in weight space, each repeatable from what it is made of."""
 
+from collections.abc import Callable, Iterable
+
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.weightspace.examples import Examples
 from lossviz_analysis.weightspace.vector import Layout, Vector, flatten
+
+OnBatch = Callable[[], None]
+"""Called before each batch of a gradient; what it raises ends the pass."""
 
 
 def gaussian_direction(layout: Layout, seed: int, *, dtype: torch.dtype) -> Vector:
@@ -29,7 +34,12 @@ def gaussian_direction(layout: Layout, seed: int, *, dtype: torch.dtype) -> Vect
 
 
 def gradient_direction(
-    model: nn.Module, examples: Examples, *, dtype: torch.dtype, micro_batch: int
+    model: nn.Module,
+    examples: Examples,
+    *,
+    dtype: torch.dtype,
+    micro_batch: int,
+    on_batch: OnBatch | None = None,
 ) -> Vector:
     """Minus the gradient of the examples' mean cross-entropy (Xu et al. 2024, section 2.3).
 
@@ -41,6 +51,7 @@ def gradient_direction(
         examples: Over which to average.
         dtype: Of the computation and the result.
         micro_batch: Examples in one pass.
+        on_batch: See `OnBatch`.
 
     Returns:
         The direction: a positive coordinate descends.
@@ -50,18 +61,49 @@ def gradient_direction(
     """
     if len(examples) == 0:
         raise LossvizError("a gradient needs at least one example; this class has none")
-    model.eval()
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    total = torch.zeros_like(flatten(model), dtype=torch.float64)
-    for start in range(0, len(examples), micro_batch):
-        stop = min(start + micro_batch, len(examples))
-        logits = model(examples.inputs(start, stop, dtype))
-        loss = functional.cross_entropy(logits, examples.labels[start:stop], reduction="sum")
-        gradients = torch.autograd.grad(
-            loss, parameters, allow_unused=True, materialize_grads=True
-        )
-        total += torch.cat([g.reshape(-1) for g in gradients]).double()
-    return (-total / len(examples)).to(dtype)
+    everything = torch.arange(len(examples), device=examples.labels.device)
+    return _descent(model, examples, everything, dtype, micro_batch, on_batch)
+
+
+def ego_directions(
+    model: nn.Module,
+    examples: Examples,
+    classes: Iterable[int],
+    *,
+    dtype: torch.dtype,
+    micro_batch: int,
+    on_batch: OnBatch | None = None,
+) -> dict[int, Vector]:
+    """Minus the mean gradient over each class (Diao, Yao and Jiang 2022, Def. 1-2).
+
+    All parameters, neither normalised nor orthogonalised; a positive coordinate descends for
+    that class. Batch-norm statistics are frozen, so a class's gradient takes its own examples
+    alone: all classes together cost one gradient pass over the split.
+
+    Args:
+        model: At the weights in question, parameters of `dtype`.
+        examples: The training split.
+        classes: The classes; each is computed once, whatever the number of times it is named.
+        dtype: Of the computation and the results.
+        micro_batch: Examples in one pass, all of one class.
+        on_batch: See `OnBatch`.
+
+    Returns:
+        The direction of each class.
+
+    Raises:
+        LossvizError: A class has no examples; then no gradient was computed.
+    """
+    members = _by_class(examples)
+    wanted = tuple(dict.fromkeys(classes))
+    for true_class in wanted:
+        if true_class not in members:
+            raise LossvizError(
+                f"class {true_class} has no training examples, so no ego direction"
+            )
+    return {
+        c: _descent(model, examples, members[c], dtype, micro_batch, on_batch) for c in wanted
+    }
 
 
 def ego_direction(
@@ -71,11 +113,9 @@ def ego_direction(
     *,
     dtype: torch.dtype,
     micro_batch: int,
+    on_batch: OnBatch | None = None,
 ) -> Vector:
-    """Minus the mean gradient over one class (Diao, Yao and Jiang 2022, Def. 1-2).
-
-    All parameters, neither normalised nor orthogonalised; a positive coordinate descends for
-    that class.
+    """The direction of one class, see `ego_directions`; the same to the bit.
 
     Args:
         model: At the weights in question, parameters of `dtype`.
@@ -83,6 +123,7 @@ def ego_direction(
         true_class: The class.
         dtype: Of the computation and the result.
         micro_batch: Examples in one pass.
+        on_batch: See `OnBatch`.
 
     Returns:
         The direction.
@@ -90,10 +131,47 @@ def ego_direction(
     Raises:
         LossvizError: The class has no examples.
     """
-    members = examples.of_class(true_class)
-    if len(members) == 0:
-        raise LossvizError(f"class {true_class} has no training examples, so no ego direction")
-    return gradient_direction(model, members, dtype=dtype, micro_batch=micro_batch)
+    found = ego_directions(
+        model, examples, (true_class,), dtype=dtype, micro_batch=micro_batch, on_batch=on_batch
+    )
+    return found[true_class]
+
+
+def _by_class(examples: Examples) -> dict[int, Tensor]:
+    """Indices of the examples of each class that has any, in their order."""
+    order = torch.argsort(examples.labels, stable=True)
+    counts = torch.bincount(examples.labels, minlength=examples.num_classes).tolist()
+    return {c: part for c, part in enumerate(order.split(counts)) if len(part)}
+
+
+def _descent(
+    model: nn.Module,
+    examples: Examples,
+    members: Int[Tensor, " members"],
+    dtype: torch.dtype,
+    micro_batch: int,
+    on_batch: OnBatch | None,
+) -> Vector:
+    """Minus the mean gradient over some of the examples.
+
+    Nothing here waits for the device: batches are cut by numbers the host knows.
+    """
+    model.eval()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    total = torch.zeros_like(flatten(model), dtype=torch.float64)
+    for batch in members.split(micro_batch):
+        if on_batch is not None:
+            on_batch()
+        inputs = examples.prepare(examples.images[batch], dtype)
+        if inputs.dim() == 4 and inputs.device.type == "cpu" and dtype == torch.float32:
+            # Weights follow the input's layout: forward and backward a tenth to a third faster.
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        loss = functional.cross_entropy(model(inputs), examples.labels[batch], reduction="sum")
+        gradients = torch.autograd.grad(
+            loss, parameters, allow_unused=True, materialize_grads=True
+        )
+        total += torch.cat([g.reshape(-1) for g in gradients]).double()
+    return (-total / len(members)).to(dtype)
 
 
 def toward_direction(base: Vector, other: Float[Tensor, " others"]) -> Vector:

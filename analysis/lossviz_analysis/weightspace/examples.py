@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -9,6 +10,9 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 CHUNK_EXAMPLES = 1_000
+"""Examples in every chunk but the first few."""
+_FIRST_EXAMPLES = 50
+_BEGINNINGS = (1, 2, 5, 10)
 
 Prepare = Callable[[Tensor, torch.dtype], Tensor]
 """Turns a batch of stored images into the model's input in a given dtype."""
@@ -40,6 +44,27 @@ def balanced_order(
     return np.lexsort((labels, place))
 
 
+def chunk_bounds(num_examples: int, num_classes: int) -> tuple[int, ...]:
+    """Where the chunks of an order begin and end.
+
+    The first ends after 50 examples (or one of each class, if that is more), which is what a
+    first picture needs; the next ones after two, five and ten times as many; from 1,000 on
+    every 1,000.
+
+    Args:
+        num_examples: Of the order.
+        num_classes: Of the data.
+
+    Returns:
+        Ascending from 0 to `num_examples`; chunk k lies between bounds k and k + 1.
+    """
+    first = max(_FIRST_EXAMPLES, num_classes)
+    early = (first * times for times in _BEGINNINGS)
+    bounds = [0, *(bound for bound in early if bound < min(CHUNK_EXAMPLES, num_examples))]
+    bounds += range(CHUNK_EXAMPLES, num_examples, CHUNK_EXAMPLES)
+    return (*bounds, num_examples) if num_examples else (0,)
+
+
 @dataclass(frozen=True, eq=False)
 class Examples:
     """Images and labels of one split, resident on the device, in the order they are used."""
@@ -64,12 +89,16 @@ class Examples:
             self.images[chosen], self.labels[chosen], self.prepare, self.num_classes
         )
 
+    @cached_property
+    def bounds(self) -> tuple[int, ...]:
+        """Where the chunks begin and end, see `chunk_bounds`."""
+        return chunk_bounds(len(self), self.num_classes)
+
     @property
     def num_chunks(self) -> int:
-        """Chunks of CHUNK_EXAMPLES examples; the last may be shorter."""
-        return -(-len(self) // CHUNK_EXAMPLES)
+        """Chunks of the order."""
+        return len(self.bounds) - 1
 
     def chunk(self, number: int) -> range:
         """The examples of one chunk."""
-        start = number * CHUNK_EXAMPLES
-        return range(start, min(start + CHUNK_EXAMPLES, len(self)))
+        return range(self.bounds[number], self.bounds[number + 1])

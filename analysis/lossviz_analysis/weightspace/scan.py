@@ -1,140 +1,165 @@
-"""Driving a scan: which cell is computed when, and by whom the sums are kept.
+"""Driving a scan in one process: visits in, sums out.
 
-The unit of work is a chunk of the fixed example order at one point. Every point gets its first
-chunk before any gets its second, coarse points first, so that a readable picture stands after a
-fraction of a percent of the work; a cell adds its chunks in order, so that its bits depend
-neither on the order of points nor on interruptions.
+`planner` says what comes next and `evaluator` computes it; here they meet, with one wait for
+the device for a whole group of visits.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from lossviz_analysis.weightspace.batchnorm import has_batch_norm, recompute_statistics
-from lossviz_analysis.weightspace.evaluation import chunk_sums
+from lossviz_analysis.weightspace.evaluator import PointEvaluator
 from lossviz_analysis.weightspace.examples import Examples
-from lossviz_analysis.weightspace.grid import coarse_to_fine, points_of
-from lossviz_analysis.weightspace.vector import MovableModel
+from lossviz_analysis.weightspace.planner import Planner, Visit
 
-MAX_VISIT_CHUNKS = 5
-"""Chunks computed before the caller hears of them, so that a cancelled scan stops soon."""
-
-STAGE_CHUNKS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000)
-"""After each stage every point has been evaluated on so many chunks."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ScanProblem:
-    """Everything a scan needs, on the device."""
-
-    movable: MovableModel
-    """In eval mode, at the weights of the checkpoint."""
-    splits: tuple[Examples, ...]
-    """What is evaluated, in stored order."""
-    directions: tuple[Tensor, ...]
-    coordinates: tuple[Float[np.ndarray, " _points"], ...]
-    dtype: torch.dtype
-    micro_batch: int
-    with_confusion: bool
-    recompute_on: Examples | None = None
-    """Training examples for new batch-norm statistics at every point; None: frozen."""
+GROUP_VISITS = 64
+"""Visits whose sums leave the device together, at most."""
 
 
 @dataclass(frozen=True, eq=False)
 class CellChunks:
     """Sums of consecutive chunks of one cell."""
 
-    point: int
-    split: int
-    first_chunk: int
+    visit: Visit
     sums: Float[np.ndarray, "chunks slots"]
 
 
-def visits(
-    points: tuple[int, ...],
-    chunks: tuple[int, ...],
-    done: Int[np.ndarray, "points splits"],
-    *,
-    point_major: bool,
-) -> Iterator[tuple[int, int, range]]:
-    """What is still to do, in order.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScanProblem:
+    """Everything that is evaluated, on one device."""
+
+    evaluator: PointEvaluator
+    points: Float[np.ndarray, "points directions"]
+    """Coordinates of every point."""
+    splits: tuple[Examples, ...]
+    """What is evaluated, in stored order."""
+    width: int
+    """Slots of a cell."""
+    exact: PointEvaluator | None = None
+    """Does again what is not finite in the evaluator's fewer bits."""
+
+
+def totals_of(
+    sums: Float[np.ndarray, "*batch slots"], num_classes: int
+) -> Float[np.ndarray, "*batch 3"]:
+    """Examples, loss sum and non-finite examples of all classes together.
 
     Args:
-        points: Number of points along each direction.
-        chunks: Number of chunks of each split.
-        done: Chunks done already.
-        point_major: Finish each point before the next, for when arriving at one is expensive.
+        sums: As `evaluation.ClassSums`; leading axes are kept, NaN counts as nothing.
+        num_classes: Of the data.
 
-    Yields:
-        Point, split, and the chunks to compute there now.
+    Returns:
+        In the order of `planner.SEEN`, `LOSS_SUM` and `NONFINITE`.
     """
-    order = coarse_to_fine(points)
-    reached = done.copy()
-    most = max(chunks)
-    stages = (most,) if point_major else (*(s for s in STAGE_CHUNKS if s < most), most)
-    for stage in stages:
-        for point in order:
-            for split, num_chunks in enumerate(chunks):
-                first, stop = int(reached[point, split]), min(stage, num_chunks)
-                if first < stop:
-                    reached[point, split] = stop
-                    for start in range(first, stop, MAX_VISIT_CHUNKS):
-                        yield (
-                            int(point),
-                            split,
-                            range(start, min(start + MAX_VISIT_CHUNKS, stop)),
-                        )
+    blocks = [sums[..., 1 + k * num_classes : 1 + (k + 1) * num_classes] for k in (0, 1, 4)]
+    return np.stack([np.nan_to_num(block).sum(axis=-1) for block in blocks], axis=-1)
+
+
+class Engine:
+    """Evaluates visits of one problem, in whatever order they come."""
+
+    def __init__(self, problem: ScanProblem) -> None:
+        self.num_redone = 0
+        """Chunks computed again because fewer bits were not enough."""
+        self.num_void = 0
+        """Visits to points that cannot be evaluated."""
+        self._problem = problem
+        self._here: int | None = None
+        self._can_be_evaluated = True
+
+    def evaluate(self, visits: Sequence[Visit]) -> list[CellChunks]:
+        """Compute visits; the host waits for the device once.
+
+        Args:
+            visits: What to compute.
+
+        Returns:
+            Their sums, in order. At a point that cannot be evaluated the chunks count as done,
+            with no example seen.
+        """
+        found = [self._visit(visit) for visit in visits]
+        rows = iter(torch.cat(found).cpu().numpy())
+        cells = [
+            CellChunks(visit, np.stack([next(rows) for _ in visit.chunks])) for visit in visits
+        ]
+        if self._problem.exact is not None:
+            for cell in cells:
+                self._do_again(self._problem.exact, cell)
+        return cells
+
+    def close(self) -> None:
+        """Leave the model at the origin."""
+        self._problem.evaluator.close()
+        if self._problem.exact is not None:
+            self._problem.exact.close()
+
+    def _visit(self, visit: Visit) -> Tensor:
+        problem = self._problem
+        if visit.point != self._here:
+            coordinates = tuple(problem.points[visit.point].tolist())
+            self._here = visit.point
+            self._can_be_evaluated = problem.evaluator.move_to(coordinates)
+        examples = problem.splits[visit.split]
+        if self._can_be_evaluated:
+            return problem.evaluator.chunk_many(examples, visit.chunks)
+        self.num_void += 1
+        void = torch.zeros(
+            (len(visit.chunks), problem.width),
+            dtype=torch.float64,
+            device=examples.labels.device,
+        )
+        void[:, 0] = 1
+        return void
+
+    def _do_again(self, exact: PointEvaluator, cell: CellChunks) -> None:
+        """Replace the rows with non-finite losses by exact ones."""
+        visit, examples = cell.visit, self._problem.splits[cell.visit.split]
+        nonfinite = totals_of(cell.sums, examples.num_classes)[:, 2]
+        if not nonfinite.any():
+            return
+        exact.move_to(tuple(self._problem.points[visit.point].tolist()))
+        for row in np.flatnonzero(nonfinite):
+            cell.sums[row] = exact.chunk(examples, visit.chunks[row]).cpu().numpy()
+            self.num_redone += 1
+        self._here = None  # both evaluators move the same weights
 
 
 def scan(
-    problem: ScanProblem, done: Int[np.ndarray, "points splits"]
-) -> Generator[CellChunks, None, None]:
-    """Evaluate the model over a grid, cell by cell.
-
-    The model is left at the origin when the iterator is closed or exhausted.
+    engine: Engine,
+    planner: Planner,
+    num_classes: int,
+    group_examples: Callable[[], int],
+    bounds: tuple[tuple[int, ...], ...],
+) -> Generator[list[CellChunks], None, None]:
+    """Evaluate a model over a grid, group of cells by group.
 
     Args:
-        problem: What to evaluate.
-        done: Chunks done already, by point and split.
+        engine: Computes.
+        planner: Says what.
+        num_classes: Of the data.
+        group_examples: About how many examples the next group may have.
+        bounds: Where the chunks of each split begin and end.
 
     Yields:
-        Sums of the chunks just computed, one host transfer each.
+        Sums of the cells just computed.
     """
-    movable = problem.movable
-    points = points_of(problem.coordinates)
-    fresh = problem.recompute_on if has_batch_norm(movable.model) else None
-    saved = {name: buffer.clone() for name, buffer in movable.model.named_buffers()}
-    here: int | None = None
-    try:
-        for point, split, span in visits(
-            tuple(len(c) for c in problem.coordinates),
-            tuple(s.num_chunks for s in problem.splits),
-            done,
-            point_major=fresh is not None,
-        ):
-            if point != here:
-                movable.move_to(problem.directions, tuple(points[point].tolist()))
-                if fresh is not None:
-                    recompute_statistics(movable.model, fresh, dtype=problem.dtype)
-                here = point
-            examples = problem.splits[split]
-            sums = [
-                chunk_sums(
-                    movable.model,
-                    examples,
-                    examples.chunk(number),
-                    dtype=problem.dtype,
-                    micro_batch=problem.micro_batch,
-                    with_confusion=problem.with_confusion,
-                )
-                for number in span
-            ]
-            yield CellChunks(point, split, span.start, torch.stack(sums).cpu().numpy())
-    finally:
-        movable.move_to((), ())
-        for name, buffer in movable.model.named_buffers():
-            buffer.copy_(saved[name])
+    while True:
+        group: list[Visit] = []
+        room = group_examples()
+        while len(group) < GROUP_VISITS and room > 0:
+            visit = planner.next(room)
+            if visit is None:
+                break
+            group.append(visit)
+            edges = bounds[visit.split]
+            room -= edges[visit.chunks.stop] - edges[visit.chunks.start]
+        if not group:
+            return
+        cells = engine.evaluate(group)
+        for cell in cells:
+            planner.add(cell.visit, totals_of(cell.sums, num_classes).sum(axis=0))
+        yield cells

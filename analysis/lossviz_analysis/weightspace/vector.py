@@ -83,16 +83,27 @@ class MovableModel:
             if parameter.requires_grad:
                 parameter.data = views[name]
 
-    def move_to(self, directions: tuple[Tensor, ...], coordinates: tuple[float, ...]) -> None:
+    def move_to(
+        self,
+        directions: tuple[Tensor, ...],
+        coordinates: tuple[float, ...],
+        *,
+        leave: Slot | None = None,
+    ) -> None:
         """Set the weights to base + sum of coordinate times direction.
 
         Args:
             directions: Vectors of this model's layout.
             coordinates: One number for each direction.
+            leave: A tensor that is not needed at this point and stays where it is.
         """
-        self._weights.copy_(self.base)
-        for direction, coordinate in zip(directions, coordinates, strict=True):
-            # At the origin the base comes back to the bit, also along a direction that is not
-            # finite.
-            if coordinate != 0.0:
-                self._weights.add_(direction, alpha=coordinate)
+        spans = (slice(None),)
+        if leave is not None:
+            spans = slice(0, leave.offset), slice(leave.stop, None)
+        for span in spans:
+            weights = self._weights[span].copy_(self.base[span])
+            for direction, coordinate in zip(directions, coordinates, strict=True):
+                # At the origin the base comes back to the bit, also along a direction that is
+                # not finite.
+                if coordinate != 0.0:
+                    weights.add_(direction[span], alpha=coordinate)

@@ -15,12 +15,15 @@ from lossviz_analysis.store.lock import LockHeldError, is_held
 from lossviz_analysis.store.pins import Pins
 from lossviz_analysis.store.requests import DirectionSpec
 from lossviz_analysis.store.scan_geometry import ScanGeometry
-from lossviz_analysis.store.scan_writer import ScanWriter
+from lossviz_analysis.store.scan_report import ScanReport
+from lossviz_analysis.store.scan_writer import ScanWriter, revive
 from lossviz_analysis.store.scans import (
     CANCEL_NAME,
+    FOCUS_NAME,
     ScanReader,
     cancel,
     find_scans,
+    look_at,
     scan_folder,
     submit,
     unfinished,
@@ -32,7 +35,8 @@ import sys
 from pathlib import Path
 import numpy as np
 from lossviz_analysis.store.scan_geometry import ScanGeometry
-from lossviz_analysis.store.scan_writer import ScanWriter
+from lossviz_analysis.store.scan_report import ScanReport
+from lossviz_analysis.store.scan_writer import ScanWriter, revive
 writer = ScanWriter(Path(sys.argv[1]))
 writer.claim()
 geometry = ScanGeometry(
@@ -305,8 +309,20 @@ def test_a_flush_writes_only_the_tiles_that_were_touched(start):
     assert np.flatnonzero(~np.isnan(scan.cells()[:, :, 0]).all(axis=1)).size == 3
 
 
+def test_a_young_scan_is_flushed_more_often(start, clock):
+    writer, scan = start()
+    done = []
+    for point in range(6):
+        writer.add(point, 1, sums_of(geometry_of())[point, 1, :1])
+        writer.flush()
+        done.append(scan.head().done)
+        clock[0] += 0.06
+    assert done == [1, 1, 3, 3, 5, 5]
+
+
 def test_a_flush_waits_half_a_second_unless_forced(start, clock):
     writer, scan = start()
+    clock[0] += 10.0
     sums = sums_of(geometry_of())
     done = []
     for point in range(6):
@@ -317,7 +333,7 @@ def test_a_flush_waits_half_a_second_unless_forced(start, clock):
     assert done == [1, 1, 1, 4, 4, 4]
     writer.flush(force=True)
     assert scan.head().done == 6
-    assert scan.head().elapsed_ms == 1_200
+    assert scan.head().elapsed_ms == 11_200
 
 
 def test_time_adds_up_over_workers(start, clock):
@@ -430,6 +446,66 @@ def test_an_interrupted_scan_cancelled_before_it_is_resumed_keeps_its_count(star
     second.finish(ScanState.CANCELLED)
     head = scan.head()
     assert (head.state, head.done, head.total) == (ScanState.CANCELLED, 3, 80)
+
+
+def test_a_cancelled_scan_can_be_gone_on_with_from_what_is_done(start):
+    writer, scan = start()
+    writer.add(4, 0, sums_of(geometry_of())[4, 0])
+    cancel(scan.folder)
+    with pytest.raises(LockHeldError):
+        revive(scan.folder)
+    writer.finish(ScanState.CANCELLED)
+    revive(scan.folder)
+    assert scan.state_word(scan.head()) == "interrupted"
+    assert scan.cells()[4, 0, 0] == 3
+    second = ScanWriter(scan.folder)
+    second.claim()
+    assert not second.is_cancelled()
+    second.resume(geometry_of())
+    assert second.chunks_done()[4, 0] == 3
+    second.finish(ScanState.DONE)
+    with pytest.raises(StoreError, match="was not cancelled"):
+        revive(scan.folder)
+
+
+def test_a_scan_cancelled_in_the_queue_can_be_asked_for_again(run, ask):
+    scan = ScanReader(run, submit(run, ask()))
+    cancel(scan.folder)
+    revive(scan.folder)
+    assert scan.state_word(scan.head()) == "queued"
+    assert [s.scan_id for s in unfinished([scan])] == [scan.scan_id]
+
+
+def test_somebody_may_look_at_a_point_which_is_heard_once(start):
+    writer, scan = start()
+    assert writer.focus() is None
+    look_at(scan.folder, 7)
+    assert writer.focus() == 7
+    assert writer.focus() is None
+    look_at(scan.folder, 3)
+    assert writer.focus() == 3
+    for nonsense in ("400", "-1", "x" * 100, ""):
+        (scan.folder / FOCUS_NAME).write_text(nonsense)
+        assert writer.focus() is None
+
+
+def test_a_report_is_read_as_it_was_written_and_nonsense_as_none(start):
+    writer, scan = start()
+    assert scan.report() == ScanReport()
+    told = ScanReport(
+        forward="plain",
+        precision="exact",
+        micro_batch=50,
+        images_per_second=12.5,
+        seconds={"setup": 0.5},
+        centre={"train": {"loss": 0.25, "mistake_rate": 0.1}},
+        notes=("one", "two"),
+    )
+    writer.report(told)
+    assert scan.report() == told
+    for nonsense in ("", "[]", '{"notes": 3}', '{"centre": {"a": {"b": "c"}}}', "\x00"):
+        (scan.folder / "report.json").write_text(nonsense)
+        assert scan.report() == ScanReport()
 
 
 def test_a_failure_is_a_state_with_a_sentence(start):

@@ -12,6 +12,7 @@ from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.weightspace.directions import (
     cosine,
     ego_direction,
+    ego_directions,
     gaussian_direction,
     gradient_direction,
     toward_direction,
@@ -97,6 +98,72 @@ def test_an_ego_direction_is_minus_the_gradient_of_its_class(
     assert close(found, -slow_gradient(model, images[members], labels[members]))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_many_ego_directions_have_the_bits_of_one_at_a_time(network, resident, dtype):
+    model, examples = network(dtype), resident("train", 333)
+    found = ego_directions(model, examples, (7, 0, 3, 0), dtype=dtype, micro_batch=16)
+    assert list(found) == [7, 0, 3]
+    for true_class, direction in found.items():
+        alone = ego_direction(model, examples, true_class, dtype=dtype, micro_batch=16)
+        assert torch.equal(direction, alone)
+        members = examples.of_class(true_class)
+        mean = gradient_direction(model, members, dtype=dtype, micro_batch=16)
+        assert torch.equal(direction, mean)
+
+
+def test_all_ego_directions_together_look_at_every_example_once(network, resident):
+    model, examples = network(), resident("train", NUM_EXAMPLES)
+    seen = []
+
+    def count(_module, inputs):
+        seen.append(len(inputs[0]))
+
+    model.register_forward_pre_hook(count)
+    calls = []
+    ego_directions(
+        model,
+        examples,
+        range(10),
+        dtype=torch.float64,
+        micro_batch=4,
+        on_batch=lambda: calls.append(len(seen)),
+    )
+    assert sum(seen) == NUM_EXAMPLES
+    assert max(seen) <= 4
+    # A batch is announced before it is computed, so that a cancelled scan stops soon.
+    assert calls == list(range(len(seen)))
+
+
+def test_a_gradient_pass_ends_with_what_is_raised_before_a_batch(network, resident):
+    def leave():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ego_directions(
+            network(),
+            resident("train", 20),
+            [0],
+            dtype=torch.float64,
+            micro_batch=8,
+            on_batch=leave,
+        )
+
+
+def test_a_convolution_sees_its_pixels_side_by_side_in_float32_on_a_cpu(network, resident):
+    """channels_last is what makes the pass fast; it changes no more than rounding does."""
+    model, examples = network(torch.float32), resident("train", NUM_EXAMPLES)
+    formats = []
+
+    def note(_module, inputs):
+        formats.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
+
+    model[3].register_forward_pre_hook(note)
+    single = gradient_direction(model, examples, dtype=torch.float32, micro_batch=32)
+    assert all(formats)
+    exact = gradient_direction(network(), examples, dtype=torch.float64, micro_batch=32)
+    assert close(single.double(), exact, 1e-5)
+
+
 def test_ego_directions_weighted_by_their_classes_add_up_to_the_gradient(network, resident):
     model, examples = network(), resident("train", 333)
     weighted = torch.zeros(Layout.of(model).length, dtype=torch.float64)
@@ -162,9 +229,12 @@ def test_frozen_parameters_have_no_part_in_a_direction(network, resident):
 
 
 def test_a_class_without_examples_has_no_ego_direction(network, resident):
-    examples = resident("train", 3)  # of the classes 0, 1 and 2
+    examples = resident("train", 3)
+    present = int(examples.labels[0])
     with pytest.raises(LossvizError, match="class 8 has no training examples"):
         ego_direction(network(), examples, 8, dtype=torch.float64, micro_batch=8)
+    with pytest.raises(LossvizError, match="class 12 has no training examples"):
+        ego_directions(network(), examples, [present, 12], dtype=torch.float64, micro_batch=8)
     nothing = examples.of_class(8)
     assert isinstance(nothing, Examples)
     with pytest.raises(LossvizError, match="at least one example"):

@@ -1,8 +1,9 @@
 """A scan against the slow road: copy the model, add the directions, loop over a loader."""
 
+import contextlib
 import copy
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -15,15 +16,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lossviz_analysis.weightspace.batchnorm import recompute_statistics
 from lossviz_analysis.weightspace.directions import ego_direction, gaussian_direction
+from lossviz_analysis.weightspace.evaluator import Frozen, PointEvaluator, Recompute
+from lossviz_analysis.weightspace.examples import Examples
 from lossviz_analysis.weightspace.grid import coarse_to_fine, linspace, points_of
 from lossviz_analysis.weightspace.normalise import normalise
-from lossviz_analysis.weightspace.scan import (
-    MAX_VISIT_CHUNKS,
-    STAGE_CHUNKS,
-    ScanProblem,
-    scan,
-    visits,
-)
+from lossviz_analysis.weightspace.planner import Planner, Task, Visit
+from lossviz_analysis.weightspace.scan import Engine, ScanProblem, scan, totals_of
 from lossviz_analysis.weightspace.vector import MovableModel
 
 NUM_TRAIN, NUM_TEST = 330, 120
@@ -31,12 +29,65 @@ PAIR = (3, 8)
 SPAN = 0.1
 GRID = (linspace(-SPAN, SPAN, 5), linspace(-SPAN, SPAN, 3))
 NUM_CELLS = 15
+WIDTH = 1 + 5 * 10 + 100
 
 
-@pytest.fixture(autouse=True)
-def small_chunks(monkeypatch):
-    """Chunks of 100 examples: 4 on the training split, 2 on the test split."""
-    monkeypatch.setattr("lossviz_analysis.weightspace.examples.CHUNK_EXAMPLES", 100)
+@dataclass(frozen=True, kw_only=True)
+class Plane:
+    """A plane to scan, with everything an engine is made of."""
+
+    movable: MovableModel
+    splits: tuple[Examples, ...]
+    directions: tuple[torch.Tensor, ...]
+    dtype: torch.dtype
+    micro_batch: int
+    recompute_on: Examples | None
+
+    @property
+    def bounds(self):
+        return tuple(split.bounds for split in self.splits)
+
+    def evaluator(self):
+        fresh = self.recompute_on
+        return PointEvaluator(
+            self.movable,
+            self.directions,
+            dtype=self.dtype,
+            arithmetic="float64" if self.dtype == torch.float64 else "exact",
+            micro_batch=self.micro_batch,
+            with_confusion=True,
+            sample=self.splits[0].inputs(0, 1, self.dtype),
+            statistics=Frozen() if fresh is None else Recompute(fresh),
+        )
+
+    def engine(self):
+        return Engine(
+            ScanProblem(
+                evaluator=self.evaluator(),
+                points=points_of(GRID),
+                splits=self.splits,
+                width=WIDTH,
+            )
+        )
+
+    def planner(self, done=None, cells=None):
+        task = Task(
+            points=(5, 3),
+            bounds=self.bounds,
+            is_arriving_dear=self.recompute_on is not None,
+        )
+        if done is None:
+            done = np.zeros((NUM_CELLS, len(self.splits)), np.int64)
+        cells = np.zeros((NUM_CELLS, len(self.splits), WIDTH)) if cells is None else cells
+        return Planner(task, done, totals_of(cells, 10))
+
+
+def steps_of(plane, done=None, cells=None, *, group=150):
+    """The visits of a scan with their sums, one by one; the model is put back at the end."""
+    with contextlib.closing(plane.engine()) as engine:
+        planner = plane.planner(done, cells)
+        for found in scan(engine, planner, 10, lambda: group, plane.bounds):
+            yield from found
 
 
 @pytest.fixture
@@ -49,33 +100,27 @@ def ego_plane(network, resident):
         directions = tuple(
             ego_direction(model, train, c, dtype=dtype, micro_batch=50) for c in PAIR
         )
-        return ScanProblem(
+        return Plane(
             movable=MovableModel(model),
             splits=(train, test),
             directions=directions,
-            coordinates=GRID,
             dtype=dtype,
             micro_batch=micro_batch,
-            with_confusion=True,
             recompute_on=train if recompute else None,
         )
 
     return build
 
 
-def nothing_done(num_splits=2):
-    return np.zeros((NUM_CELLS, num_splits), np.int64)
-
-
-def gather(problem, done=None, *, visits_before_stop=None, cells=None):
+def gather(plane, cells=None, *, visits_before_stop=None, group=150):
     """Adds up what a scan yields, chunk by chunk, as the store does."""
-    width = 1 + 5 * 10 + 100
-    cells = np.zeros((NUM_CELLS, len(problem.splits), width)) if cells is None else cells
-    steps = scan(problem, nothing_done() if done is None else done)
+    cells = np.zeros((NUM_CELLS, len(plane.splits), WIDTH)) if cells is None else cells
+    steps = steps_of(plane, cells[..., 0].astype(np.int64), cells, group=group)
     for number, found in enumerate(steps):
-        assert found.first_chunk == cells[found.point, found.split, 0]
+        visit = found.visit
+        assert visit.chunks.start == cells[visit.point, visit.split, 0]
         for row in found.sums:
-            cells[found.point, found.split] += row
+            cells[visit.point, visit.split] += row
         if number + 1 == visits_before_stop:
             break
     steps.close()
@@ -204,28 +249,26 @@ def test_an_interrupted_scan_ends_with_the_same_bits(ego_plane, dtype, recompute
     at_once = gather(ego_plane(dtype, recompute=recompute))
     resumed = None
     for visits_before_stop in (1, 7, 13, None):
-        done = nothing_done() if resumed is None else resumed[..., 0].astype(np.int64)
         resumed = gather(
             ego_plane(dtype, recompute=recompute),
-            done,
+            resumed,
             visits_before_stop=visits_before_stop,
-            cells=resumed,
         )
     assert resumed is not None
-    assert (resumed[..., 0] == (4, 2)).all()
+    assert (resumed[..., 0] == [4, 3]).all()
     assert resumed.tobytes() == at_once.tobytes()
 
 
-def test_the_order_of_points_does_not_change_a_bit(ego_plane, monkeypatch):
+def test_the_order_of_points_and_the_groups_do_not_change_a_bit(ego_plane, monkeypatch):
     at_once = gather(ego_plane(torch.float32))
+    assert gather(ego_plane(torch.float32), group=10_000).tobytes() == at_once.tobytes()
     shuffled = np.random.default_rng(1).permutation(NUM_CELLS)
-
-    def at_random(_points):
-        return shuffled
-
-    monkeypatch.setattr("lossviz_analysis.weightspace.scan.coarse_to_fine", at_random)
-    first = next(iter(scan(ego_plane(torch.float32), nothing_done())))
-    assert first.point == shuffled[0]
+    monkeypatch.setattr(
+        "lossviz_analysis.weightspace.planner.coarse_to_fine", lambda _points: shuffled
+    )
+    steps = steps_of(ego_plane(torch.float32))
+    assert next(steps).visit.point == shuffled[0]
+    steps.close()
     assert gather(ego_plane(torch.float32)).tobytes() == at_once.tobytes()
 
 
@@ -237,11 +280,8 @@ def test_the_micro_batch_does_not_change_a_bit_on_a_cpu(ego_plane, dtype):
 
 def test_the_splits_do_not_disturb_each_other(ego_plane):
     both = gather(ego_plane())
-    problem = ego_plane()
-    alone = replace(problem, splits=problem.splits[1:])
-    cells = np.zeros((NUM_CELLS, 1, both.shape[2]))
-    for found in scan(alone, nothing_done(1)):
-        cells[found.point, 0] += found.sums.sum(0)
+    plane = ego_plane()
+    cells = gather(replace(plane, splits=plane.splits[1:]))
     np.testing.assert_allclose(cells[:, 0], both[:, 1], rtol=1e-14)
 
 
@@ -264,45 +304,48 @@ def test_the_model_is_back_at_the_origin_to_the_bit(ego_plane, recompute, visits
     assert not problem.movable.model.training
 
 
-def test_the_model_is_back_at_the_origin_after_a_failure(ego_plane):
+def fail_unless_home(honest):
+    def move_to(self, directions, coordinates, **options):
+        if coordinates:
+            raise ZeroDivisionError
+        honest(self, directions, coordinates, **options)
+
+    return move_to
+
+
+def test_the_model_is_back_at_the_origin_after_a_failure(ego_plane, monkeypatch):
     problem = ego_plane(torch.float32, recompute=True)
     before = snapshot(problem)
-    steps = scan(problem, nothing_done())
+    steps = steps_of(problem)
     next(steps)
     assert not unchanged(problem, before)
-
-    def fail(*_):
-        raise ZeroDivisionError
-
-    handle = problem.movable.model[-1].register_forward_pre_hook(fail)
+    monkeypatch.setattr(MovableModel, "move_to", fail_unless_home(MovableModel.move_to))
     with pytest.raises(ZeroDivisionError):
         for _ in steps:
             pass
-    handle.remove()
     assert unchanged(problem, before)
 
 
 def test_frozen_statistics_are_not_touched_while_a_scan_runs(ego_plane):
     problem = ego_plane(torch.float32)
     before = {name: b.clone() for name, b in problem.movable.model.named_buffers()}
-    for _ in scan(problem, nothing_done()):
+    for _ in steps_of(problem):
         for name, buffer in problem.movable.model.named_buffers():
             assert torch.equal(buffer, before[name])
 
 
 def test_recomputed_statistics_are_those_of_the_point(ego_plane, resident):
-    problem = ego_plane(recompute=True)
-    points = points_of(problem.coordinates)
-    steps = scan(problem, nothing_done())
+    plane = ego_plane(recompute=True)
+    steps = steps_of(plane, group=1)
     found = next(steps)
-    model = copy.deepcopy(problem.movable.model)
     steps.close()
-    problem.movable.move_to(problem.directions, tuple(points[found.point].tolist()))
-    recompute_statistics(
-        problem.movable.model, resident("train", NUM_TRAIN), dtype=torch.float64
-    )
-    for name, buffer in model.named_buffers():
-        assert torch.equal(buffer, dict(problem.movable.model.named_buffers())[name])
+    model = plane.movable.model
+    plane.movable.move_to(plane.directions, tuple(points_of(GRID)[found.visit.point].tolist()))
+    recompute_statistics(model, resident("train", NUM_TRAIN), dtype=torch.float64)
+    with torch.no_grad():
+        logits = model(plane.splits[0].inputs(0, 50, torch.float64))
+    losses = functional.cross_entropy(logits, plane.splits[0].labels[:50])
+    assert found.sums[0, 11:21].sum() / 50 == pytest.approx(float(losses), rel=1e-9)
 
 
 def test_at_the_centre_every_plane_shows_the_model_itself(ego_plane, network, plain):
@@ -395,49 +438,60 @@ def test_a_line_of_nine_is_halved_again_and_again():
     assert coarse_to_fine((9,)).tolist() == [0, 8, 4, 2, 6, 3, 5, 1, 7]
 
 
-@st.composite
-def half_done(draw):
-    points = draw(st.lists(st.integers(2, 6), min_size=1, max_size=2).map(tuple))
-    chunks = draw(st.lists(st.integers(1, 60), min_size=1, max_size=2).map(tuple))
-    done = [
-        [draw(st.integers(0, n)) if draw(st.booleans()) else 0 for n in chunks]
-        for _ in range(math.prod(points))
-    ]
-    return points, chunks, np.array(done, np.int64)
+class FewerBits(PointEvaluator):
+    """An evaluator that overflows at some points and is a little off at the others."""
+
+    def __init__(self, exact, overflowing):
+        self._exact = exact
+        self._overflowing = overflowing
+        self._here = ()
+
+    def move_to(self, coordinates):
+        self._here = coordinates
+        return self._exact.move_to(coordinates)
+
+    def chunk_many(self, examples, numbers):
+        sums = self._exact.chunk_many(examples, numbers).clone()
+        sums[:, 11:21] *= 1.001
+        if self._here in self._overflowing:
+            sums[:, 41:51] = 1
+        return sums
+
+    def close(self):
+        self._exact.close()
 
 
-@given(half_done(), st.booleans())
-@settings(deadline=None, max_examples=150)
-def test_visits_cover_what_is_left_once_and_in_order(case, point_major):
-    points, chunks, done = case
-    before = done.copy()
-    reached = done.copy()
-    for point, split, span in visits(points, chunks, done, point_major=point_major):
-        assert span.start == reached[point, split]
-        assert 1 <= len(span) <= MAX_VISIT_CHUNKS
-        reached[point, split] = span.stop
-    assert (reached == chunks).all()
-    assert np.array_equal(done, before)
+def test_what_overflows_with_fewer_bits_is_redone_exactly_and_nothing_else(ego_plane):
+    plane = ego_plane(torch.float32)
+    exact = gather(plane)
+    points = points_of(GRID)
+    overflowing = {tuple(points[k].tolist()) for k in (0, 7)}
+    engine = Engine(
+        ScanProblem(
+            evaluator=FewerBits(plane.evaluator(), overflowing),
+            exact=plane.evaluator(),
+            points=points,
+            splits=plane.splits,
+            width=WIDTH,
+        )
+    )
+    visits = [Visit(point, 0, range(4)) for point in (0, 3, 7, 3)]
+    first, other, second, again = engine.evaluate(visits)
+    engine.close()
+    assert engine.num_redone == 8
+    for cell in (first, second):
+        np.testing.assert_array_equal(cell.sums.sum(0), exact[cell.visit.point, 0])
+    assert np.array_equal(other.sums, again.sums)
+    np.testing.assert_allclose(
+        other.sums[:, 11:21].sum(), 1.001 * exact[3, 0, 11:21].sum(), rtol=1e-6
+    )
 
 
-@given(half_done())
-@settings(deadline=None)
-def test_every_point_gets_its_first_chunks_before_any_gets_more(case):
-    points, chunks, _ = case
-    done = np.zeros((math.prod(points), len(chunks)), np.int64)
-    reached = done.copy()
-    for point, split, span in visits(points, chunks, done, point_major=False):
-        stage = min((s for s in (*STAGE_CHUNKS, 10**9) if s >= span.stop), default=0)
-        earlier = max(s for s in (0, *STAGE_CHUNKS) if s < stage)
-        behind = np.minimum(chunks, earlier)
-        assert (reached >= behind).all()
-        reached[point, split] = span.stop
-
-
-@given(half_done())
-@settings(deadline=None)
-def test_where_arriving_is_expensive_every_point_is_finished_at_once(case):
-    points, chunks, done = case
-    seen = [point for point, _, _ in visits(points, chunks, done, point_major=True)]
-    arrivals = [p for k, p in enumerate(seen) if k == 0 or seen[k - 1] != p]
-    assert len(arrivals) == len(set(arrivals))
+def test_a_point_that_cannot_be_evaluated_is_done_with_nothing_seen(ego_plane, monkeypatch):
+    plane = ego_plane(torch.float32)
+    engine = plane.engine()
+    monkeypatch.setattr(PointEvaluator, "move_to", lambda *_: False)
+    (cell,) = engine.evaluate([Visit(3, 1, range(1, 3))])
+    assert engine.num_void == 1
+    assert cell.sums[:, 0].tolist() == [1, 1]
+    assert not cell.sums[:, 1:].any()

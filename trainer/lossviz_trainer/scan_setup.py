@@ -1,0 +1,436 @@
+"""Everything between a scan's request and its first visit: axes, span, arithmetic, engine."""
+
+import importlib.metadata
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossviz_analysis.errors import LossvizError
+from lossviz_analysis.store.requests import ScanRequest
+from lossviz_analysis.store.scan_geometry import ScanGeometry
+from lossviz_analysis.store.scan_writer import ScanWriter
+from lossviz_analysis.store.scans import ScanReader
+from lossviz_analysis.store.schema import cell_layout
+from lossviz_analysis.surfaces.span import find_span
+from lossviz_analysis.weightspace.evaluator import (
+    Frozen,
+    Interpolate,
+    PointEvaluator,
+    Recompute,
+    best_micro_batch,
+    forward_bytes,
+)
+from lossviz_analysis.weightspace.examples import Examples
+from lossviz_analysis.weightspace.grid import linspace, points_of
+from lossviz_analysis.weightspace.planner import Task
+from lossviz_analysis.weightspace.scan import Engine, ScanProblem, totals_of
+from lossviz_analysis.weightspace.vector import MovableModel
+from lossviz_trainer.device import micro_batch_for
+from lossviz_trainer.packing import to_tensor
+from lossviz_trainer.scan_axes import Origin, make_axes, other_checkpoint
+from lossviz_trainer.sentinels import Deviation, sentinel_deviation
+from lossviz_trainer.workbench import Workbench
+
+Arithmetic = Literal["exact", "fast", "float64"]
+
+PROBE_EXAMPLES = 1_000
+"""Examples of the first split with which spans and sentinels are probed, at most."""
+FIRST_LAYER_BYTES = 2**29
+MAX_SPAN_PROBES = 24
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Setup:
+    """A scan on one device, ready to be computed."""
+
+    request: ScanRequest
+    origin: Origin
+    geometry: ScanGeometry
+    directions: tuple[Tensor, ...]
+    coordinates: tuple[np.ndarray, ...]
+    splits: tuple[Examples, ...]
+    arithmetic: Arithmetic
+
+    @property
+    def task(self) -> Task:
+        """The order of its work."""
+        return Task(
+            points=self.geometry.points,
+            bounds=tuple(examples.bounds for examples in self.splits),
+            is_final=self.request.is_final,
+            is_arriving_dear=self.request.batch_norm == "recompute",
+            clip=self.request.clip,
+            refine=self.request.refine,
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the data."""
+        return self.splits[0].num_classes
+
+
+def set_up(
+    bench: Workbench, writer: ScanWriter, request: ScanRequest, device: torch.device
+) -> tuple[Setup, list[str]]:
+    """Get a claimed scan ready: go on where a worker has begun, else begin.
+
+    Args:
+        bench: The run's model and data.
+        writer: Holds the scan's lock; its cells are there afterwards.
+        request: What is asked for.
+        device: Where the directions are made.
+
+    Returns:
+        The setup, and sentences for people about what was chosen or given up.
+
+    Raises:
+        LossvizError: It cannot be computed as asked.
+    """
+    found = attach(bench, writer.folder.name, request, device)
+    if found is not None:
+        writer.resume(found.geometry)
+        return found, []
+    return _begin(bench, writer, request, device)
+
+
+def attach(
+    bench: Workbench, scan_id: str, request: ScanRequest, device: torch.device
+) -> Setup | None:
+    """The setup of a scan that has begun, for a further worker or a further process.
+
+    Args:
+        bench: The run's model and data.
+        scan_id: The scan.
+        request: What is asked for.
+        device: Where to compute.
+
+    Returns:
+        The setup; None where the scan has not begun, or was begun by a version whose chunks
+        were others.
+    """
+    stored = ScanReader(bench.reader.path, scan_id)
+    geometry = stored.geometry()
+    if geometry is None:
+        return None
+    origin = _origin(bench, request, device)
+    splits = _splits(bench, request, origin)
+    chunks = {s: e.num_chunks for s, e in zip(request.splits, splits, strict=True)}
+    if chunks != geometry.chunks:
+        return None
+    rows = torch.from_numpy(stored.directions().copy()).to(origin.movable.base)
+    word = str(geometry.provenance.get("arithmetic", "exact"))
+    return Setup(
+        request=request,
+        origin=origin,
+        geometry=geometry,
+        directions=tuple(rows),
+        coordinates=stored.coordinates(),
+        splits=splits,
+        arithmetic=word if word in ("fast", "float64") else "exact",
+    )
+
+
+def _origin(bench: Workbench, request: ScanRequest, device: torch.device) -> Origin:
+    dtype = torch.float64 if request.precision == "float64" else torch.float32
+    info, content = bench.info(request.checkpoint), bench.content(request.checkpoint)
+    return Origin(
+        bench=bench,
+        movable=MovableModel(bench.model(content, device, dtype)),
+        content=content,
+        digest=info.digest,
+        device=device,
+        dtype=dtype,
+    )
+
+
+def _splits(bench: Workbench, request: ScanRequest, origin: Origin) -> tuple[Examples, ...]:
+    return tuple(
+        _first(bench.prepared(split, origin.device, origin.dtype), request.examples)
+        for split in request.splits
+    )
+
+
+def _first(examples: Examples, number: int | None) -> Examples:
+    """The beginning of the class-balanced order: the same examples at every point."""
+    if number is None or number >= len(examples):
+        return examples
+    return Examples(
+        examples.images[:number],
+        examples.labels[:number],
+        examples.prepare,
+        examples.num_classes,
+    )
+
+
+def _begin(
+    bench: Workbench, writer: ScanWriter, request: ScanRequest, device: torch.device
+) -> tuple[Setup, list[str]]:
+    """Make the directions, choose span and arithmetic, and write what is known by then."""
+    origin = _origin(bench, request, device)
+    splits = _splits(bench, request, origin)
+    axes = make_axes(origin, request)
+    notes: list[str] = []
+    arithmetic: Arithmetic = "exact" if request.precision == "fast" else request.precision
+    ranges, span = request.ranges, {}
+    with_confusion = cell_layout(
+        request.num_points, len(request.splits), splits[0].num_classes
+    ).has_confusion
+    if not with_confusion:
+        notes.append("confusion matrices are not kept: they would take more than 256 MiB")
+    trial = _Trial(origin, request, axes.directions, splits[0])
+    if request.auto_span:
+        ranges, span = trial.choose_ranges(notes)
+    coordinates = tuple(
+        linspace(low, high, points)
+        for (low, high), points in zip(ranges, request.points, strict=True)
+    )
+    deviation: Deviation | None = None
+    if request.precision == "fast":
+        deviation = trial.check_fast(points_of(coordinates), request.points)
+        arithmetic = "fast" if deviation.is_within else "exact"
+        notes.append(deviation.sentence)
+    geometry = ScanGeometry(
+        class_names=bench.reader.description.class_names,
+        splits=request.splits,
+        points=request.points,
+        has_confusion=with_confusion,
+        chunks={s: e.num_chunks for s, e in zip(request.splits, splits, strict=True)},
+        examples={s: len(e) for s, e in zip(request.splits, splits, strict=True)},
+        direction_norms=axes.norms,
+        weight_norm=float(origin.movable.base.double().norm()),
+        cosine=axes.cosine,
+        explained=axes.explained,
+        trajectory=axes.trajectory,
+        provenance=_provenance(origin, arithmetic)
+        | ({"span": span} if span else {})
+        | ({"deviation": deviation.numbers()} if deviation else {}),
+    )
+    writer.begin(geometry, coordinates, torch.stack(axes.directions).cpu().numpy())
+    setup = Setup(
+        request=request,
+        origin=origin,
+        geometry=geometry,
+        directions=axes.directions,
+        coordinates=coordinates,
+        splits=splits,
+        arithmetic=arithmetic,
+    )
+    return setup, notes
+
+
+def _provenance(origin: Origin, arithmetic: Arithmetic) -> dict[str, Any]:
+    device = origin.device
+    return {
+        "checkpoint_digest": origin.digest,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "arithmetic": arithmetic,
+        "torch": torch.__version__,
+        "lossviz-tui": importlib.metadata.version("lossviz-tui"),
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """A few evaluations before a scan begins."""
+
+    origin: Origin
+    request: ScanRequest
+    directions: tuple[Tensor, ...]
+    examples: Examples
+
+    @property
+    def _chunks(self) -> range:
+        bounds = self.examples.bounds
+        return range(max(1, sum(1 for bound in bounds[1:] if bound <= PROBE_EXAMPLES)))
+
+    def choose_ranges(
+        self, notes: list[str]
+    ) -> tuple[tuple[tuple[float, float], ...], dict[str, Any]]:
+        """The span that shows most along the steeper axis, and how it was found."""
+        evaluator = make_evaluator(
+            self.origin, self.request, self.directions, _own(self.request.precision)
+        )
+        num_classes = self.examples.num_classes
+        dims = len(self.directions)
+
+        def mistakes(coordinates: tuple[float, ...]) -> float:
+            if not evaluator.move_to(coordinates):
+                return float("nan")
+            sums = evaluator.chunk_many(self.examples, self._chunks).sum(dim=0).cpu().numpy()
+            seen = sums[1 : 1 + num_classes].sum()
+            return float(sums[1 + 3 * num_classes : 1 + 4 * num_classes].sum() / seen)
+
+        def along(axis: int, t: float) -> float:
+            return mistakes(tuple(t if k == axis else 0.0 for k in range(dims)))
+
+        try:
+            search = find_span(
+                along,
+                centre=mistakes((0.0,) * dims),
+                chance=1 - 1 / num_classes,
+                dims=dims,
+                start=self.request.ranges[0][1],
+                max_probes=MAX_SPAN_PROBES,
+            )
+        finally:
+            evaluator.close()
+        notes.append(search.describe())
+        record = {
+            "chosen": search.span,
+            "probes": [[p.axis, p.coordinate, p.mistake_rate] for p in search.probes],
+        }
+        return ((-search.span, search.span),) * dims, record
+
+    def check_fast(self, points: np.ndarray, grid: tuple[int, ...]) -> Deviation:
+        """How far fewer bits are from exact arithmetic at nine points."""
+        return sentinel_deviation(
+            *(
+                make_evaluator(self.origin, self.request, self.directions, arithmetic)
+                for arithmetic in ("fast", "exact")
+            ),
+            points=points,
+            grid=grid,
+            examples=self.examples,
+            chunks=self._chunks,
+        )
+
+
+def _own(precision: str) -> Arithmetic:
+    return "float64" if precision == "float64" else "exact"
+
+
+def make_evaluator(
+    origin: Origin, request: ScanRequest, directions: tuple[Tensor, ...], arithmetic: Arithmetic
+) -> PointEvaluator:
+    """Something that can be moved over the plane and asked for sums.
+
+    Args:
+        origin: The model at the origin.
+        request: What is asked for.
+        directions: Of the scan.
+        arithmetic: To compute with.
+
+    Returns:
+        The evaluator, with the micro-batch found best before or the device's usual one.
+
+    Raises:
+        LossvizError: There is nothing to evaluate it on.
+    """
+    examples = origin.bench.prepared(request.splits[0], origin.device, origin.dtype)
+    if len(examples) == 0:
+        raise LossvizError(f"the {request.splits[0]} split has no examples")
+    layout = cell_layout(request.num_points, len(request.splits), examples.num_classes)
+    usual = (micro_batch_for(origin.device), 0.0)
+    micro_batch, _ = origin.bench.rates.get((origin.device, arithmetic), usual)
+    return PointEvaluator(
+        origin.movable,
+        directions,
+        dtype=origin.dtype,
+        arithmetic=arithmetic,
+        micro_batch=micro_batch,
+        with_confusion=layout.has_confusion,
+        sample=examples.inputs(0, 1, origin.dtype),
+        statistics=_statistics(origin, request),
+        first_layer_bytes=FIRST_LAYER_BYTES,
+        should_compile=origin.device.type == "cuda",
+    )
+
+
+def _statistics(origin: Origin, request: ScanRequest) -> Frozen | Recompute | Interpolate:
+    match request.batch_norm:
+        case "frozen":
+            return Frozen()
+        case "recompute":
+            return Recompute(origin.bench.prepared("train", origin.device, origin.dtype))
+        case "interpolate":
+            other = other_checkpoint(origin, request.directions[0])
+            buffers: Mapping[str, Tensor] = {
+                name: to_tensor(values, other.views.get(name, "")).to(origin.device)
+                for name, values in other.buffers.items()
+            }
+            return Interpolate(buffers)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Running:
+    """An engine and what is known of its speed."""
+
+    engine: Engine
+    evaluator: PointEvaluator
+    bare_rate: float
+    """Images a second of the forward pass alone."""
+    num_bytes: int
+
+
+def make_engine(setup: Setup) -> Running:
+    """An engine for a setup; its micro-batch is measured once for a model and a device.
+
+    Args:
+        setup: The scan.
+
+    Returns:
+        The engine at the origin.
+    """
+    origin, arithmetic = setup.origin, setup.arithmetic
+    evaluator = make_evaluator(origin, setup.request, setup.directions, arithmetic)
+    exact = None
+    if arithmetic == "fast":
+        exact = make_evaluator(origin, setup.request, setup.directions, "exact")
+    key = (origin.device, arithmetic)
+    if key not in origin.bench.rates:
+        evaluator.move_to((0.0,) * len(setup.directions))
+        origin.bench.rates[key] = best_micro_batch(
+            evaluator, setup.splits[0], time.perf_counter
+        )
+    evaluator.micro_batch, rate = origin.bench.rates[key]
+    engine = Engine(
+        ScanProblem(
+            evaluator=evaluator,
+            exact=exact,
+            points=points_of(setup.coordinates),
+            splits=setup.splits,
+            width=setup.geometry.layout.width,
+        )
+    )
+    needed = forward_bytes(evaluator, setup.splits[0])
+    return Running(engine=engine, evaluator=evaluator, bare_rate=rate, num_bytes=needed)
+
+
+def centre_of(setup: Setup, evaluator: PointEvaluator) -> dict[str, dict[str, float]]:
+    """Cross-entropy and mistake rate of the model itself on every example.
+
+    Args:
+        setup: The scan.
+        evaluator: Its evaluator.
+
+    Returns:
+        By split.
+    """
+    evaluator.move_to((0.0,) * len(setup.directions))
+    found: dict[str, dict[str, float]] = {}
+    for name, examples in zip(setup.request.splits, setup.splits, strict=True):
+        sums = evaluator.chunk_many(examples, range(examples.num_chunks)).sum(dim=0)
+        found[name] = centre_values(sums.cpu().numpy(), setup.num_classes)
+    return found
+
+
+def centre_values(sums: np.ndarray, num_classes: int) -> dict[str, float]:
+    """Cross-entropy and mistake rate from the sums of one cell.
+
+    Args:
+        sums: See `evaluation.ClassSums`.
+        num_classes: Of the data.
+
+    Returns:
+        `loss` and `mistake_rate`; the loss is left out where it is not finite.
+    """
+    seen, loss, nonfinite = totals_of(sums, num_classes).tolist()
+    mistakes = float(sums[1 + 3 * num_classes : 1 + 4 * num_classes].sum())
+    found = {"mistake_rate": mistakes / seen}
+    return found if nonfinite else found | {"loss": loss / seen}
