@@ -4,6 +4,7 @@
 pytest.
 """
 
+import os
 import subprocess
 import sys
 import time
@@ -26,7 +27,12 @@ def main() -> int:
         print(f"== {name}: {' '.join(command)}", flush=True)
         started = time.monotonic()
         program, *arguments = command
-        finished = subprocess.run([str(scripts / program), *arguments], cwd=root, check=False)
+        finished = subprocess.run(
+            [str(scripts / program), *arguments],
+            cwd=root,
+            env={"OMP_WAIT_POLICY": "PASSIVE"} | os.environ,
+            check=False,
+        )
         print(f"== {name}: {time.monotonic() - started:.0f} s", flush=True)
         if finished.returncode != 0:
             print(f"== {name} failed", file=sys.stderr)

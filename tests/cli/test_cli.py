@@ -15,7 +15,8 @@ import pytest
 from lossviz_analysis.store.lock import WriterLock, is_held
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.scans import ScanReader, cancel, submit
-from lossviz_tui.asking import ScanWish, complete
+from lossviz_tui.asking import complete_one
+from lossviz_tui.wish import ScanWish
 
 DIGITS = [str(k) for k in range(10)]
 SCAN = ("scan", "--device", "cpu")
@@ -91,6 +92,13 @@ def test_a_run_is_trained_in_the_foreground(digits_run, summary):
     assert found["recipe"]["epochs"] == 3
     assert not is_held(digits_run)
     assert "finished" in (digits_run / "train.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_remembers_its_arithmetic(digits_run):
+    settings = RunReader(digits_run).description.settings
+    found = {name: settings[name] for name in ("channels_last", "amp", "compile")}
+    assert found == {"channels_last": True, "amp": "none", "compile": False}
 
 
 @pytest.mark.slow
@@ -301,7 +309,8 @@ def test_every_kind_and_option_is_scanned_and_exported(
     given = dict(zip(words[::2], words[1::2], strict=True))
     specs = request["directions"]
     assert tuple(request["points"]) == points
-    assert request["batch_norm"] == given.get("--bn", "frozen")
+    other = "recompute" if str(digits_run) in given.get("--toward", "") else "frozen"
+    assert request["batch_norm"] == given.get("--bn", other)
     assert request["split"] == given.get("--split", "train")
     assert specs[0]["normalise"] == given.get(
         "--normalise", "filter" if words[1] == "gaussian" else "none"
@@ -316,8 +325,9 @@ def test_every_kind_and_option_is_scanned_and_exported(
     with np.load(out, allow_pickle=False) as archive:
         arrays = dict(archive)
     assert json.loads(str(arrays["request"])) == request
-    for name, (low, high), number in zip(("t1", "t2"), request["ranges"], points, strict=False):
-        np.testing.assert_allclose(arrays[name], np.linspace(low, high, number), atol=1e-15)
+    assert entry["ranges"] == request["ranges"] or request["auto_span"]
+    for name, (low, high), number in zip(("t1", "t2"), entry["ranges"], points, strict=False):
+        np.testing.assert_allclose(arrays[name], np.linspace(low, high, number), atol=1e-12)
     assert ("t2" in arrays) == (len(points) == 2)
     splits = ["train", "test"] if request["split"] == "both" else [request["split"]]
     for split in ("train", "test"):
@@ -335,6 +345,67 @@ def test_every_kind_and_option_is_scanned_and_exported(
         whole = (class_loss * seen).sum(axis=-1) / size
         np.testing.assert_allclose(arrays[f"{split}_loss"], whole, rtol=1e-12)
     assert arrays["directions"].shape == (len(points), 394_634)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--kind ego:8 --second gaussian:3 --points 3x2 --span 0.1x1", {"points": [3, 2]}),
+        ("--kind toward:0 --second gradient --points 2 --range 0..1", {"dims": 2}),
+        ("--kind pca --points 3", {"auto_span": True}),
+        (
+            "--kind gaussian --points 2 --span 1 --orthonormalise --trajectory --final",
+            {"orthonormalise": True, "is_final": True},
+        ),
+        ("--kind gaussian --dims 1 --points 5 --clip 50 --refine --devices cpu", {"clip": 50}),
+        ("--preset v-side --points 3", {"ranges": [[-1.0, 1.0]], "kind": "toward"}),
+        ("--preset interpolate --toward {run}:0 --points 3", {"split": "both"}),
+    ],
+)
+def test_two_kinds_grids_presets_and_ways_to_evaluate(digits_run, cli, words, expected):
+    words = words.format(run=digits_run).split()
+    found = cli("scan", digits_run, "--device", "cpu", *words, "--json")
+    assert found.code == 0, found.err
+    entry = json.loads(found.out[: found.out.rindex("}") + 1])
+    assert entry["state"] == "done"
+    assert {key: entry["request"][key] for key in expected} == expected
+    for split in entry["splits"].values():
+        assert split["num_known"] == split["num_points"]
+        assert split["num_void"] == 0
+    if entry["request"]["trajectory"]:
+        assert [row[0] for row in entry["trajectory"]] == [0, 1, 2, 3]
+
+
+@pytest.mark.slow
+def test_a_series_prints_an_id_for_each_scan(digits_run, cli, summary):
+    words = ("--kind", "gaussian", "--seeds", 2, "--points", 2, "--device", "cpu", "--json")
+    found = cli("scan", digits_run, *words)
+    assert found.code == 0, found.err
+    end = found.out.rindex("]") + 1
+    entries = json.loads(found.out[:end])
+    assert found.out[end:].split() == [entry["id"] for entry in entries]
+    assert [entry["state"] for entry in entries] == ["done", "done"]
+    assert len({entry["request"]["series"] for entry in entries}) == 1
+    film = cli(
+        "scan", digits_run, "--kind", "gradient", "--film", "1..3:2", "--points", 2, *SCAN[1:]
+    )
+    ids = film.out.split()
+    frames = [s for s in summary(digits_run)["scans"] if s["id"] in ids]
+    assert [frame["request"]["epoch"] for frame in frames] == [1, 3]
+
+
+@pytest.mark.slow
+def test_the_centre_has_its_standard_errors(digits_run, scanned, summary):
+    scan_id = scanned(digits_run, "--kind", "gradient", "--points", 3, "--examples", 200)
+    entry = next(s for s in summary(digits_run)["scans"] if s["id"] == scan_id)
+    centre = entry["splits"]["train"]["centre"]
+    rate = centre["mistake_rate"]
+    assert centre["num_seen"] == 200
+    assert centre["mistake_rate_standard_error"] == pytest.approx(
+        (rate * (1 - rate) / 199) ** 0.5
+    )
+    assert centre["loss_standard_error"] > 0
 
 
 @pytest.fixture
@@ -387,7 +458,7 @@ def test_a_cancelled_scan_ends_the_command_that_waits_for_it(
 
 def test_a_scan_nobody_has_taken_can_be_cancelled(copy, cli, summary):
     reader = RunReader(copy)
-    scan_id = submit(copy, complete(ScanWish(kind="gradient"), reader))
+    scan_id = submit(copy, complete_one(ScanWish(kind="gradient"), reader))
     assert [s["state"] for s in summary(copy)["scans"]] == ["queued"]
     assert cli("stop", copy, "--scan", scan_id).code == 0
     assert [s["state"] for s in summary(copy)["scans"]] == ["cancelled"]
@@ -423,7 +494,22 @@ def test_a_scan_nobody_has_taken_can_be_cancelled(copy, cli, summary):
         ("--kind toward --toward /nowhere/at/all", "/nowhere/at/all"),
         ("--kind toward --toward ²", "²"),
         ("--kind hessian", "'hessian'"),
-        ("--kind gradient --points many", "--points"),
+        ("--kind gradient --points many", "points is N or NxM; got 'many'"),
+        ("--kind gradient --points 3x3", "has one points for each"),
+        ("--kind gaussian --range 0..1 --span 1", "give one of them"),
+        ("--kind gradient --second gradient", "two different directions"),
+        ("--kind gradient --second hessian:1", "'hessian'"),
+        ("--kind toward:0 --toward 1", "says already"),
+        ("--kind pca:first", "whole number"),
+        ("--kind file:/nowhere", "RUN#SCAN or .h5"),
+        ("--kind gradient --bn interpolate", "only on a line toward"),
+        ("--kind gradient --final --clip 5", "drop clip and refine"),
+        ("--kind gradient --devices cpu,,cpu", "devices are auto, or names"),
+        ("--kind gaussian --film 9", "FIRST..LAST"),
+        ("--kind gaussian --film 7..9", "kept are (last) 0, 1, 2, 3"),
+        ("--kind gaussian --seeds 2 --dims 2", "Gaussian lines"),
+        ("--preset w-basin", "toward another run"),
+        ("--preset v-basin --kind ego", "drop the kind"),
         ("--kind gradient --precision half", "'half'"),
         ("--classes 1,2", "--kind"),
     ],
@@ -526,7 +612,7 @@ def test_an_export_that_makes_no_sense_is_refused(
 
 
 def test_a_scan_without_points_is_no_file(copy, refused, tmp_path):
-    scan_id = submit(copy, complete(ScanWish(kind="gradient"), RunReader(copy)))
+    scan_id = submit(copy, complete_one(ScanWish(kind="gradient"), RunReader(copy)))
     out = tmp_path / "x.npz"
     assert "no points yet" in refused("export", copy, "--scan", scan_id, "--out", out)
     assert not out.exists()
@@ -607,7 +693,7 @@ def test_doctor_finds_every_damage_and_says_it_in_a_sentence(
 
 def test_doctor_finds_a_damaged_scan(copy, refused, monkeypatch):
     monkeypatch.setattr("lossviz_tui.cli.doctor.gpus_by_torch", lambda: "not asked")
-    scan_id = submit(copy, complete(ScanWish(kind="gradient"), RunReader(copy)))
+    scan_id = submit(copy, complete_one(ScanWish(kind="gradient"), RunReader(copy)))
     path = copy / "scans" / scan_id / "zarr.json"
     path.write_text(path.read_text().replace('"frozen"', '"thawed"'))
     assert "'thawed'" in refused("doctor", copy)
@@ -635,6 +721,9 @@ def test_a_damaged_run_is_shown_as_a_sentence(copy, refused, damage):
         ("train --resume --run /nowhere", "no run at /nowhere"),
         ("train --resume --run {run} --epochs 9", "keeps its data"),
         ("train --resume --run {run} --lr 1", "keeps its data"),
+        ("train --resume --run {run} --amp bf16", "arithmetic"),
+        ("train --resume --run {run} --no-channels-last", "arithmetic"),
+        ("train --amp fp8 --run {run}x", "--amp must be none or bf16"),
         ("train --resume --run {run} --no-flip", "keeps its data"),
         ("train --resume --run {run} --train-examples 10", "keeps its data"),
         ("train --milestones 3,x", "'3,x'"),
@@ -681,7 +770,7 @@ def hostile(copy):
     attributes["dataset"]["name"] = EVIL
     (path / "zarr.json").write_text(json.dumps(document))
     (path / "message.txt").write_text(EVIL)
-    scan_id = submit(path, complete(ScanWish(kind="gradient"), RunReader(path)))
+    scan_id = submit(path, complete_one(ScanWish(kind="gradient"), RunReader(path)))
     (path / "scans" / scan_id).rename(path / "scans" / f"scan{EVIL}")
     (path / "scans" / f"scan{EVIL}" / "message.txt").write_text(EVIL)
     return path

@@ -84,7 +84,7 @@ def measured(model, split):
                 counts[truth, called] += 1
                 losses[truth].append(loss)
     every = [loss for of_class in losses for loss in of_class]
-    return counts, np.mean(every), [np.mean(of_class) for of_class in losses]
+    return counts, float(np.mean(every)), [float(np.mean(of_class)) for of_class in losses]
 
 
 def assert_equal(arrays, model, splits, directions):
@@ -121,7 +121,7 @@ def flat(direction):
 @pytest.mark.parametrize(
     ("which", "words"),
     [
-        ("digits_run", ("--points", 5, "--split", "test")),
+        ("digits_run", ("--points", 5, "--span", 0.1, "--split", "test")),
         ("batch_norm_run", ("--points", 3, "--span", 0.02)),
     ],
 )

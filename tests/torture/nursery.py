@@ -36,6 +36,7 @@ from lossviz_analysis.store.writer import RunWriter
 from lossviz_trainer import daemon, worker
 from lossviz_trainer.loop import Trainer
 from lossviz_trainer.spec import TrainingSpec
+from lossviz_trainer.step import TrainingStep
 
 MARKS = (
     "starting",
@@ -164,7 +165,7 @@ def _mark(path: Path) -> None:
 
     around(RunWriter, "open", "opening, sweeping")
     around(daemon, "restore", "restoring")
-    around(Trainer, "_step", "a step")
+    around(TrainingStep, "__call__", "a step")
     around(Trainer, "_evaluate", "evaluating")
     around(RunWriter, "commit_record", "a record")
     around(RunWriter, "commit_checkpoint", "a checkpoint")

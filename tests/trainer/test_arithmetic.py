@@ -1,8 +1,10 @@
 """Layout, precision and compiler of a run: what is chosen, and what becomes of accuracy."""
 
 import copy
+import dataclasses
 import json
 import logging
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,7 +27,7 @@ BF16 = Arithmetic(channels_last=True, amp="bf16")
 
 
 def spec_of(**changes):
-    return TrainingSpec(**({"run": Path("/x.zarr")} | changes))
+    return dataclasses.replace(TrainingSpec(run=Path("/x.zarr")), **changes)
 
 
 @pytest.mark.parametrize(
@@ -141,12 +143,15 @@ def test_momenta_come_back_in_the_layout_of_their_parameters(tiny, some_digits):
         after = again.optimiser.state[new]["momentum_buffer"]
         assert after.stride() == before.stride() == old.stride()
         assert torch.equal(after, before)
-    assert again.model[0].weight.stride()[1] == 1  # the channels lie innermost
+    filters = next(again.model.parameters())
+    assert filters.stride()[1] == 1  # the channels lie innermost
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of the compiler's own
-def test_a_compiled_step_computes_the_same(tiny, some_digits):
+def test_a_compiled_step_computes_the_same(tiny, some_digits, monkeypatch):
+    """Captured and differentiated as ever; machine code is left to `bench train` to check."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     data = move_to_device(some_digits(64, 40), CPU)
     plain, compiled = tiny(0), tiny(0)
     trained(plain, data, CHANNELS_LAST, epochs=1)

@@ -15,9 +15,11 @@ from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import DirectionSpec, ScanRequest
 from lossviz_analysis.store.results import read_result
-from lossviz_analysis.store.scans import ScanReader, submit
+from lossviz_analysis.store.scan_writer import ScanWriter, revive
+from lossviz_analysis.store.scans import ScanReader, cancel, submit
 from lossviz_analysis.store.schema import ScanState
 from lossviz_analysis.store.writer import RunWriter
+from lossviz_analysis.weightspace.evaluator import PointEvaluator
 from lossviz_trainer import pool as pool_module
 from lossviz_trainer import scan_axes
 from lossviz_trainer.datasets.npz import load_npz
@@ -124,6 +126,29 @@ def test_a_pca_plane_holds_its_last_checkpoint_and_says_how_far_the_others_are(r
         beside = np.linalg.norm(offset - (t1 * axes[0] + t2 * axes[1]))
         assert distance == pytest.approx(beside, abs=1e-3)
     assert geometry.trajectory[-1][1:] == (0.0, 0.0, 0.0)
+
+
+def test_a_pca_plane_without_a_span_holds_the_whole_way(run, scanned):
+    scan = scanned(run, ask(pca(1), pca(2), trajectory=WAY, auto_span=True, **LAST))
+    geometry = scan.geometry()
+    assert geometry is not None
+    for axis, coordinates in enumerate(scan.coordinates(), start=1):
+        places = [row[axis] for row in geometry.trajectory] + [0.0]
+        extent = max(places) - min(places)
+        assert coordinates[0] == pytest.approx(min(places) - 0.15 * extent)
+        assert coordinates[-1] == pytest.approx(max(places) + 0.15 * extent)
+
+
+@pytest.mark.parametrize(("seconds", "is_worth_it"), [(1e9, False), (0.0, True)])
+def test_compiling_is_tried_once_where_what_is_left_is_long(
+    run, scanned, monkeypatch, seconds, is_worth_it
+):
+    compiled = []
+    monkeypatch.setattr("lossviz_trainer.scanning.COMPILED_DEVICES", ("cpu",))
+    monkeypatch.setattr("lossviz_trainer.scanning.COMPILE_SECONDS", seconds)
+    monkeypatch.setattr(PointEvaluator, "compile", lambda *_: compiled.append(1))
+    scanned(run, ask(ego(1), ego(2), points=(9, 9), **LAST))
+    assert compiled == ([1] if is_worth_it else [])
 
 
 def test_the_way_of_a_run_is_drawn_on_any_plane(run, scanned):
@@ -292,6 +317,32 @@ def test_clipped_points_are_left_early_and_the_others_are_not_touched(run, scann
     assert (losses[is_short] > 2.0).all()
     assert np.array_equal(found[~is_short], full[~is_short])
     assert clipped.head().done < whole.head().done
+
+
+@pytest.mark.parametrize("what", ["directions", "cells"])
+def test_a_cancel_is_heard_within_a_chunk(run, serve, monkeypatch, what):
+    monkeypatch.setattr("lossviz_trainer.scanning.LOOK_SECONDS", 0.0)
+    heard = []
+    honest = ScanWriter.is_cancelled
+
+    def is_cancelled(writer):
+        heard.append(1)
+        if len(heard) == (2 if what == "directions" else 12):
+            cancel(writer.folder)
+        return honest(writer)
+
+    monkeypatch.setattr(ScanWriter, "is_cancelled", is_cancelled)
+    request = ask(ego(1), ego(2), is_final=True, points=(9, 9), **LAST)
+    scan = ScanReader(run, submit(run, request))
+    serve(run)
+    head = scan.head()
+    assert head.state == ScanState.CANCELLED
+    assert (scan.geometry() is None) == (what == "directions")
+    assert head.done < 81 * 4
+    revive(scan.folder)
+    monkeypatch.setattr(ScanWriter, "is_cancelled", honest)
+    serve(run)
+    assert scan.head().state == ScanState.DONE
 
 
 def test_a_final_scan_is_the_same_to_the_bit(run, scanned):

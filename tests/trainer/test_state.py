@@ -12,7 +12,7 @@ from lossviz_analysis.store.description import RunDescription
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.writer import RunWriter
 from lossviz_trainer.loop import SCALAR_COLUMNS
-from lossviz_trainer.state import capture, restore
+from lossviz_trainer.state import arrival, capture, restore
 
 
 def sgd(model, momentum=0.9):
@@ -110,6 +110,42 @@ def test_a_checkpoint_does_not_change_when_training_goes_on(trained, resident):
     take_steps(trained[0], trained[1], resident, range(3, 5))
     for group, old in zip(groups, before, strict=True):
         assert_same_bits(old, group)
+
+
+def test_a_checkpoint_that_nobody_waited_for_is_the_same_once_it_has_arrived(trained, resident):
+    model, optimiser = trained
+    waited = capture(model, optimiser, epoch=3)
+    content = capture(model, optimiser, epoch=3, wait=False)
+    wait = arrival(next(model.parameters()).device)
+    assert wait is None  # on a CPU nothing is ever under way
+    take_steps(model, optimiser, resident, range(3, 5))
+    for group in ("parameters", "buffers", "optimiser"):
+        assert_same_bits(getattr(content, group), getattr(waited, group))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_gpu_copies_a_checkpoint_before_what_it_does_next(tiny, memory_format):
+    model = tiny(0, 512).to("cuda", memory_format=memory_format)
+    expected = capture(model, None, epoch=0)
+    busy = torch.randn(4_096, 4_096, device="cuda")
+    torch.cuda.synchronize()
+    for _ in range(50):
+        busy = busy @ busy / 64
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        content = capture(model, None, epoch=0, wait=False)
+        wait = arrival(busy.device)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert wait is not None
+    wait()
+    assert_same_bits(content.parameters, expected.parameters)
+    assert_same_bits(content.buffers, expected.buffers)
 
 
 def test_a_restored_model_does_not_write_into_the_checkpoint(trained, tiny, resident):

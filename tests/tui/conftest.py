@@ -7,6 +7,7 @@ and a snapshot looks the same everywhere.
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,13 +23,17 @@ from lossviz_analysis.store.head import RunHead
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import DirectionSpec, ScanRequest
 from lossviz_analysis.store.scan_geometry import ScanGeometry
+from lossviz_analysis.store.scan_report import ScanReport
 from lossviz_analysis.store.scan_writer import ScanWriter
-from lossviz_analysis.store.scans import scan_folder, submit
+from lossviz_analysis.store.scans import ScanReader, scan_folder, submit
 from lossviz_analysis.store.schema import FIXED_COLUMNS, RunState, ScanState, cell_layout
 from lossviz_analysis.store.writer import RunWriter
 from lossviz_tui.history import RunHistory, RunView
+from lossviz_tui.listing import scan_row
 from lossviz_tui.paint.palettes import Look
+from lossviz_tui.picture import picture_of
 from lossviz_tui.scene import Scene
+from lossviz_tui.selection import Selection
 
 NAMES = ("plane", "car", "cat", "dog", "ship")
 """Cat and dog are the pair that interferes most."""
@@ -186,6 +191,12 @@ def grow():
     return more
 
 
+@pytest.fixture(scope="session", name="commit_checkpoint")
+def checkpoint_committer():
+    """Commits a checkpoint of four numbers."""
+    return commit_checkpoint
+
+
 @pytest.fixture(scope="session")
 def live_writer():
     """Opens the writers of live runs, and closes them at the end."""
@@ -204,16 +215,16 @@ def live_writer():
 
 
 def ask(
-    dims: int = 2, *, points: int = 9, kind: str = "ego", split: str = "train"
+    dims: int = 2, *, points: int = 9, kind: str = "ego", split: str = "train", **changes: Any
 ) -> ScanRequest:
-    """A request for an ego scan of cat and dog, or for a Gaussian one."""
+    """A request for an ego scan of cat and dog, or for a Gaussian one; some of it changed."""
     directions = tuple(
         DirectionSpec(kind="ego", normalise="none", class_index=(2, 3)[k])
         if kind == "ego"
         else DirectionSpec(kind="gaussian", normalise="filter", seed=k)
         for k in range(dims)
     )
-    return ScanRequest(
+    request = ScanRequest(
         directions=directions,
         points=(points,) * dims,
         ranges=((-0.1, 0.1),) * dims,
@@ -221,6 +232,7 @@ def ask(
         epoch=2,
         split="both" if split == "both" else "train",
     )
+    return replace(request, **changes)
 
 
 def geometry_for(request: ScanRequest, names: Sequence[str]) -> ScanGeometry:
@@ -268,23 +280,34 @@ def chunk_sums(geometry: ScanGeometry, at: Sequence[float]) -> np.ndarray:
     return sums
 
 
-def begin_scan(run: Path, request: ScanRequest, names: Sequence[str] = NAMES) -> ScanWriter:
-    """Queue a scan and claim it, up to its first point."""
+def begin_scan(
+    run: Path, request: ScanRequest, names: Sequence[str] = NAMES, **known: Any
+) -> ScanWriter:
+    """Queue a scan and claim it, up to its first point; more is known of its geometry."""
     writer = ScanWriter(scan_folder(run, submit(run, request)))
     writer.claim()
-    geometry = geometry_for(request, names)
+    geometry = replace(geometry_for(request, names), **known)
     writer.begin(geometry, coordinates_for(request), np.ones((request.dims, 4), "f4"))
     return writer
 
 
-def fill(writer: ScanWriter, request: ScanRequest, names: Sequence[str], share: float) -> None:
-    """Compute the first points of a scan."""
+def fill(
+    writer: ScanWriter,
+    request: ScanRequest,
+    names: Sequence[str],
+    share: float,
+    *,
+    stride: int = 1,
+    chunks: Callable[[tuple[int, ...]], int] = lambda _: 2,
+) -> None:
+    """Compute the first points of a scan, or every so many-th of each axis."""
     geometry, coordinates = geometry_for(request, names), coordinates_for(request)
     for point, index in enumerate(np.ndindex(*request.points)):
-        if point < share * request.num_points and not writer.chunks_done()[point].any():
+        is_due = point < share * request.num_points and not any(i % stride for i in index)
+        if is_due and not writer.chunks_done()[point].any():
             at = [float(axis[i]) for axis, i in zip(coordinates, index, strict=True)]
             for split in range(len(request.splits)):
-                writer.add(point, split, chunk_sums(geometry, at))
+                writer.add(point, split, chunk_sums(geometry, at)[: chunks(index)])
 
 
 @pytest.fixture(scope="session")
@@ -303,12 +326,18 @@ def make_scan():
         share: float = 1.0,
         names: Sequence[str] = NAMES,
         message: str = "",
+        stride: int = 1,
+        chunks: Callable[[tuple[int, ...]], int] = lambda _: 2,
+        report: ScanReport | None = None,
+        **known: Any,
     ) -> str:
         request = request or ask()
         if state == ScanState.QUEUED:
             return submit(run, request)
-        writer = begin_scan(run, request, names)
-        fill(writer, request, names, share)
+        writer = begin_scan(run, request, names, **known)
+        fill(writer, request, names, share, stride=stride, chunks=chunks)
+        if report is not None:
+            writer.report(report)
         if state == ScanState.RUNNING:
             writer.flush(force=True)
             writers.append(writer)
@@ -381,6 +410,30 @@ def make_scene(make_view):
 
     def make(*, look: Look | None = None, **changes) -> Scene:
         return replace(Scene(look=look or Look(), view=view), **changes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def scene_of_scans(make_scene, read_view):
+    """The landscape of a run with some of its scans; the last one is in focus by itself."""
+
+    def make(run: Path, *scan_ids: str, look: Look | None = None, **selection: Any) -> Scene:
+        view, scans = read_view(run), [ScanReader(run, scan_id) for scan_id in scan_ids]
+        scene = make_scene(
+            look=look,
+            view=view,
+            scans=tuple(map(scan_row, scans)),
+            selection=Selection(view="landscape", **selection),
+        )
+        pictures = {scan.scan_id: picture_of(scan, view) for scan in scans}
+        series = [row.scan_id for row in scene.series]
+        found = [pictures[scan_id] for scan_id in series] if len(series) > 1 else []
+        return replace(
+            scene,
+            picture=pictures[scene.scan.scan_id] if scene.scan else None,
+            siblings=tuple(picture for picture in found if picture is not None),
+        )
 
     return make
 

@@ -258,15 +258,15 @@ async def test_the_form_starts_with_the_pair_that_interferes_most(app_for, run, 
         lines = [" ".join(line.split()) for line in screen_text(app).splitlines()]
         assert any("first class cat" in line for line in lines)
         assert any("second class dog" in line for line in lines)
-        assert any("span +/- 0.1" in line for line in lines)
+        assert any("span +/- auto" in line for line in lines)
         assert any("points a side 19" in line for line in lines)
         await pilot.press("enter")
         await shows(
-            pilot, "[6 Landscape]", ">ego cat/dog ±0.1 e8 19x19", "waiting for the worker"
+            pilot, "[6 Landscape]", ">ego cat/dog auto e8 19x19", "waiting for the worker"
         )
     (request,) = asked
     assert request.classes == (2, 3)
-    assert request.ranges == ((-0.1, 0.1), (-0.1, 0.1))
+    assert request.auto_span
     assert [scan.request for scan in find_scans(run)] == [request]
 
 
@@ -280,16 +280,18 @@ async def test_keys_change_the_form(app_for, run, asked):
         await shows(pilot, "> first class    < dog >")
         await pilot.press("c")
         await shows(pilot, "< car >")
-        await pilot.press("down", "left", "plus")
+        await pilot.press("down", "down", "left", "plus")
         await shows(pilot, "> second class   < cat >", "span +/-         1")
         await pilot.press("minus", "minus")
         await shows(pilot, "span +/-         0.01")
-        await pilot.press("down", "down", "left")
+        await pilot.press("down", "left")
         await shows(pilot, "< 15 >", "225 points x 1,000 images")
+        await pilot.press("tab", "down", "right")
+        await shows(pilot, "> points across  < 5 >", "75 points x 1,000 images")
         await pilot.press("enter")
         await until(pilot, lambda: bool(asked))
     assert asked[0].classes == (1, 2)
-    assert asked[0].points == (15, 15)
+    assert asked[0].points == (15, 5)
     assert asked[0].ranges == ((-0.01, 0.01), (-0.01, 0.01))
 
 
@@ -303,16 +305,38 @@ async def test_a_refused_form_stays_and_says_why(app_for, run, asked):
     assert asked == []
 
 
-async def test_every_kind_of_scan_can_be_asked_for(app_for, run, asked):
-    for steps, kind in enumerate(("ego", "gaussian", "gradient", "toward")):
-        async with app_for(run).run_test(size=SIZE) as pilot:
-            await shows(pilot, "epoch 8/12")
+async def test_every_kind_of_scan_can_be_asked_for(app_for, run, asked, make_scan):
+    make_scan(run)  # whose directions are a file
+    kinds = ("ego", "gaussian", "gradient", "toward", "pca", "file", "v-basin (preset)")
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        for steps, kind in enumerate(kinds):
             await pilot.press("s", *["right"] * steps)
             await shows(pilot, f"< {kind} >")
             await pilot.press("enter")
-            await until(pilot, lambda steps=steps: len(asked) > steps)
-    assert [request.kind for request in asked] == ["ego", "gaussian", "gradient", "toward"]
+            await shows_no(pilot, "Scan the loss landscape")
+            assert len(asked) > steps
+    assert [request.kind for request in asked] == [*kinds[:6], *["gaussian"] * 5]
     assert asked[3].directions[0].toward_checkpoint == 1
+    assert asked[4].trajectory == (1, 2, 3)
+    assert len({request.series for request in asked[6:]}) == 1
+
+
+async def test_a_film_is_stepped_and_played(app_for, run, make_scan, ask_scan, monkeypatch):
+    monkeypatch.setattr("lossviz_tui.app.FRAME_SECONDS", 0.02)
+    for epoch in (2, 4, 8):
+        make_scan(run, ask_scan(points=5, series="film", epoch=epoch))
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("6")
+        await shows(pilot, "frame 3 of 3, epoch 8", "3× ego cat/dog")
+        await pilot.press("left")
+        await shows(pilot, "frame 2 of 3, epoch 4")
+        await pilot.press("space")
+        for frame in ("1 of 3", "3 of 3", "2 of 3"):
+            await shows(pilot, f"frame {frame}", "(playing)")
+        await pilot.press("space")
+        await shows(pilot, "space plays")
 
 
 async def test_the_held_epoch_is_where_the_scan_begins(app_for, run, asked):
@@ -350,7 +374,7 @@ async def test_a_plane_fills_in_while_it_is_computed(app_for, run, begin, fill_s
         for share in (0.2, 0.6):
             fill_scan(writer, request, names, share)
             writer.flush(force=True)
-            await shows(pilot, f"running, {writer.head.done}/162 chunks")
+            await shows(pilot, f"coarse picture: {writer.head.done // 2} of 81 points")
         fill_scan(writer, request, names, 1.0)
         writer.finish(ScanState.DONE)
         await shows(pilot, "✓ done", "centre train")

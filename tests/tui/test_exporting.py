@@ -2,17 +2,24 @@
 
 import csv
 import json
+import shutil
 import tracemalloc
+from dataclasses import replace
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.reader import RunReader
-from lossviz_analysis.store.schema import SPLITS
+from lossviz_analysis.store.results import read_result
+from lossviz_analysis.store.scans import ScanReader, submit
+from lossviz_analysis.store.schema import SPLITS, ScanState
 from lossviz_analysis.store.writer import RunWriter
 from lossviz_tui import history
-from lossviz_tui.exporting import export_run
+from lossviz_tui.cli import import_surface
+from lossviz_tui.exporting import export_run, export_scan
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +107,134 @@ def test_a_wide_run_is_exported_in_less_memory_than_its_matrices(
         np.testing.assert_array_equal(
             found["train_confusion"], RunReader(path).counts(0, 32)[:, 0]
         )
+
+
+# The layout of Li et al.'s code
+
+
+@pytest.fixture
+def export_surface(make_run, make_scan, ask_scan, tmp_path):
+    """Exports a scan of so many points as an .h5; the scan's result and the open file."""
+    path = make_run(tmp_path / "a.zarr")
+    opened = []
+
+    def export(points, *, share=1.0, with_directions=False) -> Any:
+        request = replace(
+            ask_scan(len(points), split="both"),
+            points=points,
+            ranges=((-0.1, 0.2), (-0.3, 0.1))[: len(points)],
+        )
+        state = ScanState.DONE if share == 1 else ScanState.CANCELLED
+        scan_id = make_scan(path, request, share=share, state=state)
+        out = tmp_path / "surface.h5"
+        export_scan(RunReader(path), scan_id, out, with_directions=with_directions)
+        opened.append(h5py.File(out))
+        return read_result(ScanReader(path, scan_id)), opened[-1]
+
+    yield export
+    for file in opened:
+        file.close()
+
+
+@pytest.mark.parametrize("points", [(5, 5), (4, 7), (7, 4), (6,)])
+def test_every_point_of_an_h5_is_where_the_layout_has_it(export_surface, points, tmp_path):
+    result, file = export_surface(points)
+    for name, t in zip(("xcoordinates", "ycoordinates"), result.coordinates, strict=False):
+        np.testing.assert_array_equal(file[name][:], t)
+    assert ("ycoordinates" in file) == (len(points) == 2)
+    assert file["dir_file"].asstr()[()] == ""
+    width = points[0]
+    for split, values in result.splits.items():
+        assert len(np.unique(values.loss)) > 1
+        for what in ("loss", "acc"):
+            assert file[f"{split}_{what}"].shape == points
+        losses, accuracies = (file[f"{split}_{w}"][:].ravel() for w in ("loss", "acc"))
+        for index in np.ndindex(*points):
+            place = index[-1] * width + index[0] if len(points) == 2 else index[0]
+            assert losses[place] == values.loss[index]
+            rate = 100 - 100 * values.mistake_rate[index]
+            assert accuracies[place] == pytest.approx(rate)
+    assert not (tmp_path / "surface.directions.h5").exists()
+
+
+def test_in_an_h5_a_point_that_is_not_done_is_minus_one(export_surface):
+    result, file = export_surface((4, 3), share=0.5)
+    known = result.splits["train"].is_complete
+    assert 0 < known.sum() < known.size
+    for name in ("train_loss", "train_acc", "test_loss", "test_acc"):
+        in_order = file[name][:].ravel().reshape(3, 4).T
+        np.testing.assert_array_equal(in_order == -1, ~known)
+
+
+def test_in_an_h5_an_estimate_is_not_computed(make_run, begin, ask_scan, fill_scan, tmp_path):
+    path = make_run(tmp_path / "a.zarr")
+    request = ask_scan(1)
+    writer = begin(path, request)
+    fill_scan(writer, request, ("plane", "car", "cat", "dog", "ship"), 1.0)
+    writer.cells[4, 0, 0] = 1.0  # of two chunks
+    writer.finish(ScanState.CANCELLED)
+    export_scan(RunReader(path), writer.folder.name, tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5") as opened:
+        file: Any = opened
+        assert np.flatnonzero(file["train_loss"][:] == -1).tolist() == [4]
+
+
+def test_directions_go_beside_an_h5_which_names_them(export_surface, tmp_path):
+    _, file = export_surface((3, 4), with_directions=True)
+    assert file["dir_file"].asstr()[()] == "surface.directions.h5"
+    with h5py.File(tmp_path / "surface.directions.h5") as opened:
+        directions: Any = opened
+        for name in ("xdirection", "ydirection"):
+            assert list(directions[name]) == ["0"]
+            np.testing.assert_array_equal(directions[name]["0"][:], np.ones(4, "f4"))
+
+
+def test_the_command_names_both_files(make_run, make_scan, cli, tmp_path):
+    path = make_run(tmp_path / "a.zarr")
+    out, beside = tmp_path / "b.h5", tmp_path / "b.directions.h5"
+    words = ("export", path, "--scan", make_scan(path), "--out", out)
+    assert cli(*words).out.splitlines() == [str(out)]
+    assert not beside.exists()
+    assert cli(*words, "--directions").out.splitlines() == [str(out), str(beside)]
+    assert beside.exists()
+
+
+def test_what_is_exported_can_be_imported(
+    make_run, make_scan, ask_scan, cli, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(import_surface, "request_scan", submit)
+    path, out = make_run(tmp_path / "a.zarr"), tmp_path / "b.h5"
+    asked = replace(ask_scan(split="both"), points=(4, 7), ranges=((-0.1, 0.2), (-0.3, 0.7)))
+    cli("export", path, "--scan", make_scan(path, asked), "--out", out, "--directions")
+    found = cli("import", out, "--into", path, "--checkpoint", 2)
+    assert found.code == 0, found.err
+    request = ScanReader(path, found.out.strip()).request
+    for name in ("points", "ranges", "split", "checkpoint", "epoch"):
+        assert getattr(request, name) == getattr(asked, name)
+
+
+def test_without_its_checkpoint_a_scan_has_no_names_for_its_directions(
+    make_run, make_scan, cli, tmp_path
+):
+    path = make_run(tmp_path / "a.zarr")
+    words = ("export", path, "--scan", make_scan(path), "--out", tmp_path / "b.h5")
+    shutil.rmtree(path / "checkpoints" / "c00000002")
+    found = cli(*words, "--directions")
+    assert (found.code, len(found.err.splitlines())) == (1, 1)
+    assert "c00000002" in found.err
+    assert {entry.name for entry in tmp_path.iterdir()} == {"a.zarr"}
+    assert cli(*words).code == 0
+
+
+def test_an_h5_that_cannot_be_written_is_refused(make_run, make_scan, cli, tmp_path):
+    path = make_run(tmp_path / "a.zarr")
+    words = ("export", path, "--scan", make_scan(path), "--out", "/dev/null/b.h5")
+    for more in ((), ("--directions",)):
+        found = cli(*words, *more)
+        assert "/dev/null/b.h5 cannot be written: Not a directory" in found.err
+
+
+def test_an_h5_of_a_run_is_refused(run, tmp_path):
+    with pytest.raises(StoreError, match="name the scan"):
+        export_run(RunReader(run), "scalars", tmp_path / "a.h5")
+    assert not list(tmp_path.iterdir())

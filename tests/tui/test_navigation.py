@@ -14,11 +14,14 @@ from lossviz_tui.navigation import (
     epoch_moved,
     first_epoch,
     following,
+    frame_moved,
+    frame_played,
     moved,
     next_mode,
     other_quantity,
     other_split,
     pair_of_cell,
+    playing_toggled,
 )
 from lossviz_tui.scene import Scene
 from lossviz_tui.selection import LANDSCAPE_MODES, Selection
@@ -208,3 +211,53 @@ def test_a_half_turn_of_the_cut_is_the_same_cut(at):
         scene = at(cut_degrees=cut_turned(scene, 1).cut_degrees)
     assert scene.selection.cut_degrees == 135.0
     assert cut_turned(at(cut_degrees=0.0), -1).cut_degrees == 165.0
+
+
+def series_of(ask_scan, *names: str) -> tuple[ScanRow, ...]:
+    """A queue of scans, each in the series of that name."""
+    return tuple(
+        ScanRow(
+            scan_id=f"{number}",
+            word="done",
+            request=ask_scan(series=name),
+            done=1,
+            total=1,
+            items_per_second=0.0,
+            message="",
+        )
+        for number, name in enumerate(names)
+    )
+
+
+def test_a_series_is_one_line_of_the_list(make_scene, ask_scan):
+    scans = series_of(ask_scan, "", "film", "film", "film", "")
+    scene = make_scene(scans=scans, selection=Selection(view="landscape"))
+    assert moved(scene, 1).scan_id == "3"
+    here = replace(scene, selection=Selection(view="landscape", scan_id="2"))
+    assert moved(here, 1).scan_id == "0"
+    assert moved(here, -1).scan_id == "4"
+    assert [row.scan_id for row in here.series] == ["1", "2", "3"]
+
+
+def test_frames_are_stepped_to_the_ends_and_played_round(make_scene, ask_scan):
+    scans = series_of(ask_scan, "film", "film", "film", "")
+    scene = make_scene(scans=scans, selection=Selection(view="landscape", scan_id="1"))
+    assert frame_moved(scene, 1).scan_id == "2"
+    last = replace(scene, selection=frame_moved(scene, 1))
+    assert frame_moved(last, 1).scan_id == "2"
+    assert frame_played(last).scan_id == "0"
+    playing = replace(scene, selection=playing_toggled(scene))
+    assert playing.selection.is_playing
+    assert frame_played(playing).is_playing
+    assert not frame_moved(playing, -1).is_playing
+    assert not playing_toggled(playing).is_playing
+
+
+def test_a_single_scan_has_no_frames(make_scene, ask_scan):
+    scene = make_scene(
+        scans=series_of(ask_scan, "", "film"),
+        selection=Selection(view="landscape", scan_id="0"),
+    )
+    assert frame_moved(scene, 1) == scene.selection
+    assert not playing_toggled(scene).is_playing
+    assert frame_moved(make_scene(), 1) == make_scene().selection

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from lossviz_analysis.store.fields import StoreError
+from lossviz_analysis.store.requests import DirectionSpec
+from lossviz_analysis.store.scan_report import ScanReport
 from lossviz_analysis.store.scans import ScanReader
 from lossviz_analysis.store.schema import ScanState
 from lossviz_tui.picture import picture_of
@@ -26,15 +28,18 @@ def test_a_scan_that_has_not_begun_has_no_picture(run, make_scan, picture):
 
 def test_a_plane_names_norms_centre_lowest_point_and_lowland(run, make_scan, picture):
     found = picture(make_scan(run))
-    assert found.facts[:3] == ("|d| 1.5, 1.5", "|w| 20", "cos -0.250")
+    assert found.facts[0] == "|d| 1.5, 1.5, |w| 20, cos -0.250"
     train = found.result.splits["train"]
     rate = train.mistake_rate
-    centre = f"centre train {100 * rate[4, 4]:.2f} % wrong, loss {train.loss[4, 4]:.4g}"
-    assert found.facts[3] == centre
+    errors = (100 * train.mistake_rate_error[4, 4], train.loss_error[4, 4])
+    wrong = f"{100 * rate[4, 4]:.2f}±{errors[0]:.2f} % wrong"
+    assert found.facts[1] == (
+        f"centre train {wrong}, loss {train.loss[4, 4]:.4g}±{errors[1]:.2g}"
+    )
     i, j = np.unravel_index(rate.argmin(), rate.shape)
     t = np.linspace(-0.1, 0.1, 9)
-    assert found.facts[4] == f"lowest {100 * rate.min():.2f} % at ({t[i]:.3g}, {t[j]:.3g})"
-    assert found.facts[5].startswith("lowland (centre + 5 %) ")
+    assert found.facts[2] == f"lowest {100 * rate.min():.2f} % at ({t[i]:.3g}, {t[j]:.3g})"
+    assert found.facts[3].startswith("lowland (centre + 5 %) ")
     assert found.similarity.shape == (5, 5)
     assert sorted(found.class_order.tolist()) == [0, 1, 2, 3, 4]
     assert -1 <= found.agreement <= 1
@@ -52,7 +57,8 @@ def test_a_scan_of_which_nothing_is_done_has_norms_only(run, begin, ask_scan, pi
     writer = begin(run, ask_scan())
     writer.pause()
     found = picture(writer.folder.name)
-    assert len(found.facts) == 3
+    assert len(found.facts) == 1
+    assert found.stage == "no point yet"
     assert found.similarity is None
 
 
@@ -80,3 +86,56 @@ def test_a_result_with_other_axes_than_its_request_is_refused(
     (other.folder / "result").rename(scan.folder / "result")
     with pytest.raises(StoreError, match="does not fit"):
         picture(scan.scan_id)
+
+
+def test_what_the_worker_found_out_is_told(run, make_scan, ask_scan, picture):
+    report = ScanReport(
+        precision="fast",
+        centre={"train": {"loss": 0.125, "mistake_rate": 0.25}},
+        images_per_second=2_000.0,
+        estimated_seconds=180.0,
+        num_bytes=2**30,
+        notes=("one point was done again",),
+    )
+    # The model is not on this grid, but its own values are known.
+    request = ask_scan(points=8, orthonormalise=True, auto_span=True)
+    facts = picture(make_scan(run, request, report=report)).facts
+    assert "axes orthonormal: coordinates are distances" in facts
+    assert "span chosen ±0.1 and ±0.1" in facts
+    assert "centre train 25.00 % wrong, loss 0.125" in facts
+    assert "2,000 images/s" in facts
+    assert any(fact.endswith("estimated 3m and 1 GiB") for fact in facts)
+    assert "one point was done again" in facts
+
+
+def test_components_say_how_much_they_explain(run, make_scan, ask_scan, picture):
+    axes = tuple(
+        DirectionSpec(kind="pca", normalise="none", component=number) for number in (1, 2)
+    )
+    request = ask_scan(directions=axes, trajectory=(1, 2))
+    way = ((0.0, 1.0, 2.0, 0.5), (8.0, 0.0, 0.0, 0.0))
+    scan_id = make_scan(run, request, explained=(0.75, 0.125), trajectory=way)
+    facts = picture(scan_id).facts
+    assert "components explain 75.0 % and 12.5 % of the way" in facts
+    assert "way ○ epoch 0 to ● epoch 8, 2 stops" in facts
+    assert "out of the plane by at most 0.5, mean 0.25" in facts
+
+
+def test_the_stage_is_that_of_the_split_further_behind(run, begin, ask_scan, picture):
+    writer = begin(run, ask_scan(1, points=3, split="both"))
+    writer.add(0, 0, np.ones((1, writer.cells.shape[2])))
+    writer.pause()
+    found = picture(writer.folder.name)
+    assert (found.stage, found.is_whole) == ("no point yet", False)
+
+
+def test_points_that_cannot_be_evaluated_are_counted(run, begin, ask_scan, picture):
+    writer = begin(run, ask_scan(1, points=3))
+    void = np.zeros((2, writer.cells.shape[2]))
+    void[:, 0] = 1
+    for point in range(3):
+        writer.add(point, 0, void)
+    writer.finish(ScanState.DONE)
+    found = picture(writer.folder.name)
+    assert found.stage == "complete; 3 points without a value (negative BN variance)"
+    assert not found.is_whole

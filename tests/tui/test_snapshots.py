@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 from textual.pilot import Pilot
 
+from lossviz_analysis.store.requests import DirectionSpec
 from lossviz_analysis.store.schema import ScanState
 from lossviz_tui.app import LossvizApp
 from lossviz_tui.options import AppOptions
@@ -41,6 +42,38 @@ def run(make_run, make_scan, ask_scan, tmp_path_factory):
     make_scan(path, ask_scan(1, split="both"))
     make_scan(path, ask_scan(2, points=11), state=ScanState.CANCELLED, share=0.4)
     make_scan(path, ask_scan(2, points=11))
+    return path
+
+
+@pytest.fixture(scope="module")
+def directions_run(make_run, make_scan, ask_scan, tmp_path_factory):
+    """A run with lines of three seeds, a film, a trajectory plane, and a coarse picture."""
+    path = make_run(tmp_path_factory.mktemp("directions") / "pets.zarr")
+    for seed in range(3):
+        line = DirectionSpec(kind="gaussian", normalise="model", seed=seed)
+        make_scan(path, ask_scan(1, points=41, directions=(line,), series="seeds"))
+    for epoch, span in ((2, 0.1), (4, 0.15), (8, 0.2)):
+        ranges = ((-span, span),) * 2
+        make_scan(path, ask_scan(2, points=11, series="film", epoch=epoch, ranges=ranges))
+    axes = tuple(DirectionSpec(kind="pca", normalise="none", component=k) for k in (1, 2))
+    request = ask_scan(
+        points=15, directions=axes, ranges=((-0.05, 0.1), (-0.1, 0.1)), trajectory=(1, 2, 3)
+    )
+    way = (
+        (0.0, 0.12, -0.09, 0.4),
+        (2.0, 0.06, -0.06, 0.2),
+        (5.0, 0.01, 0.05, 0.1),
+        (8.0, 0.0, 0.0, 0.0),
+    )
+    make_scan(path, request, trajectory=way, explained=(0.8, 0.125))
+    clipped = ask_scan(2, points=19, clip=0.9)
+    make_scan(
+        path,
+        clipped,
+        state=ScanState.CANCELLED,  # how long a running one still takes is never the same
+        stride=3,
+        chunks=lambda index: 1 if index in ((0, 0), (0, 18), (18, 0), (18, 18)) else 2,
+    )
     return path
 
 
@@ -114,6 +147,33 @@ def test_another_scan(shot, steps: int, size: tuple[int, int]):
     assert shot("6", *["down"] * steps, size=size)
 
 
+@SIZES
+@pytest.mark.parametrize(
+    "steps", [0, 1, 2, 3], ids=["coarse", "trajectory", "film", "curves-of-seeds"]
+)
+def test_a_scan_of_another_kind(shot, directions_run, steps: int, size: tuple[int, int]):
+    assert shot("6", *["down"] * steps, size=size, path=directions_run)
+
+
+def test_losses_that_are_at_least_a_clip(shot, directions_run):
+    assert shot("6", "v", path=directions_run)
+
+
+def test_an_earlier_frame_of_a_film(shot, directions_run):
+    assert shot("6", "down", "down", "left", path=directions_run)
+
+
+@pytest.mark.parametrize("steps", [0, 1], ids=["coarse", "trajectory"])
+def test_a_scan_of_another_kind_in_ascii(shot, directions_run, steps: int):
+    assert shot("6", *["down"] * steps, path=directions_run, charset="ascii")
+
+
+@pytest.mark.parametrize("steps", [0, 1], ids=["coarse", "trajectory"])
+def test_a_scan_of_another_kind_without_colour(shot, directions_run, steps, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert shot("6", *["down"] * steps, path=directions_run)
+
+
 @pytest.mark.parametrize("key", ["3", "6"], ids=["dance", "landscape"])
 def test_a_view_in_ascii(shot, key: str):
     assert shot(key, charset="ascii")
@@ -145,6 +205,10 @@ def test_the_notes_of_every_class(shot):
 
 def test_the_scan_form(shot):
     assert shot("3", "s", "down")
+
+
+def test_the_second_page_of_the_scan_form(shot):
+    assert shot("3", "s", "tab", "down")
 
 
 @pytest.mark.parametrize("key", ["3", "6"], ids=["dance", "landscape"])

@@ -2,15 +2,18 @@
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lossviz_analysis.store.reader import RunReader
+from lossviz_analysis.store.scan_report import ScanReport
 from lossviz_analysis.store.scans import ScanReader, scan_folder
 from lossviz_analysis.store.schema import ScanState
 from lossviz_analysis.store.writer import RunWriter
-from lossviz_tui.summary import plain, scan_summary, summary_pieces
+from lossviz_tui import summary
+from lossviz_tui.summary import plain, scan_details, scan_summary, summary_pieces
 
 
 def strict(value) -> object:
@@ -101,3 +104,42 @@ def test_a_damaged_scan_says_so_and_hides_no_other(make_run, make_scan, tmp_path
     scans = run_summary(reader)["scans"]
     assert [(s["id"], s["state"]) for s in scans] == [(broken, "damaged"), (whole, "done")]
     assert scan_summary(ScanReader(path, broken))["request"] is None
+
+
+def test_a_scan_in_detail_counts_its_points_and_names_its_centre(
+    run, make_scan, ask_scan, monkeypatch
+):
+    report = ScanReport(centre={"train": {"loss": 0.5, "mistake_rate": 0.25}})
+    request = ask_scan(clip=0.3)
+    scan_id = make_scan(
+        run, request, chunks=lambda index: 1 if set(index) <= {0, 8} else 2, report=report
+    )
+    scan = ScanReader(run, scan_id)
+    found: dict[str, Any] = scan_details(scan)
+    assert strict(found) == found
+    assert found["ranges"] == [[-0.1, 0.1], [-0.1, 0.1]]
+    assert found["report"]["centre"] == {"train": {"loss": 0.5, "mistake_rate": 0.25}}
+    train = found["splits"]["train"]
+    assert (train["num_points"], train["num_known"]) == (81, 81)
+    assert (train["num_complete"], train["num_at_least"], train["num_void"]) == (77, 4, 0)
+    centre = train["centre"]
+    rate = centre["mistake_rate"]
+    assert centre["num_seen"] == 500
+    assert centre["mistake_rate_standard_error"] == pytest.approx(
+        math.sqrt(rate * (1 - rate) / 499)
+    )
+    monkeypatch.setattr(summary, "MAX_DETAILED_BYTES", 0)
+    assert "splits" not in scan_details(scan)
+
+
+def test_a_centre_off_the_grid_is_null(run, make_scan, ask_scan):
+    found: dict[str, Any] = scan_details(ScanReader(run, make_scan(run, ask_scan(points=4))))
+    assert found["splits"]["train"]["centre"] is None
+
+
+def test_a_damaged_scan_in_detail_says_so(run, make_scan):
+    scan_id = make_scan(run)
+    (scan_folder(run, scan_id) / "result" / "cells" / "c.0.0.0").write_bytes(b"short")
+    found: dict[str, Any] = scan_details(ScanReader(run, scan_id))
+    assert found["state"] == "damaged"
+    assert found["message"]

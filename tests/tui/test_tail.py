@@ -313,6 +313,45 @@ def test_another_scan_in_focus_is_another_picture(listener, make_run, make_scan,
     assert told[0].picture.scan_id == first
 
 
+def test_a_series_is_told_whole_and_read_once(
+    listener, make_run, make_scan, ask_scan, tmp_path, monkeypatch
+):
+    path = make_run(tmp_path / "a.zarr")
+    frames = [make_scan(path, ask_scan(points=3, series="film", epoch=e)) for e in (2, 8)]
+    make_scan(path, ask_scan(points=3, series="film"), state=ScanState.QUEUED)
+    make_scan(path)
+    read: list[str] = []
+    usual = tail_module.picture_of
+
+    def picture_of(scan, view):
+        read.append(scan.scan_id)
+        return usual(scan, view)
+
+    monkeypatch.setattr(tail_module, "picture_of", picture_of)
+    listener.tail.focus(path, frames[0])
+    told = listener.step()[-1]
+    assert told.picture.scan_id == frames[0]
+    assert [one.scan_id for one in told.siblings] == frames
+    assert len(read) == 3
+    listener.tail.focus(path, frames[1])
+    told = listener.step()
+    assert kinds(told) == [ScanFilled]
+    assert told[0].picture.scan_id == frames[1]
+    assert len(read) == 3
+    assert listener.step() == []
+
+
+def test_a_damaged_frame_takes_no_other_with_it(
+    listener, make_run, make_scan, ask_scan, tmp_path
+):
+    path = make_run(tmp_path / "a.zarr")
+    frames = [make_scan(path, ask_scan(points=3, series="film")) for _ in range(2)]
+    (scan_folder(path, frames[0]) / "result" / "zarr.json").write_text("{")
+    listener.tail.focus(path, frames[1])
+    told = listener.step()[-1]
+    assert [one.scan_id for one in told.siblings] == frames[1:]
+
+
 def test_a_cancelled_request_that_never_began(listener, make_run, make_scan, tmp_path):
     path = make_run(tmp_path / "a.zarr")
     scan_id = make_scan(path, state=ScanState.QUEUED)

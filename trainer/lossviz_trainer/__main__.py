@@ -1,4 +1,4 @@
-"""`python -P -m lossviz_trainer train SPEC | wait SPEC LOCK | work RUN [--trust]`.
+"""`python -P -m lossviz_trainer train SPEC | wait SPEC LOCK | work RUN [--trust] | bench SPEC`.
 
 Started with -P, so that a file of the user's that happens to be called like one of ours is not
 imported from the folder they stand in. What needs torch is imported late: a paused training is
@@ -15,7 +15,10 @@ from lossviz_trainer.process import become, report
 from lossviz_trainer.spec import TrainingSpec
 from lossviz_trainer.waiting import wait
 
-USAGE = "usage: python -P -m lossviz_trainer train SPEC | wait SPEC LOCK | work RUN [--trust]"
+USAGE = (
+    "usage: python -P -m lossviz_trainer train SPEC | wait SPEC LOCK | work RUN [--trust] "
+    "| bench SPEC"
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -43,6 +46,9 @@ def main(arguments: list[str]) -> int:
         case ["work", run, *trust] if trust in ([], ["--trust"]):
             worker: Any = importlib.import_module("lossviz_trainer.worker")
             return worker.work(Path(run), trust=bool(trust))
+        case ["bench", spec]:
+            runner: Any = importlib.import_module("lossviz_trainer.bench.run")
+            return runner.main(spec)
         case _:
             report("error", message=USAGE)
             return 2

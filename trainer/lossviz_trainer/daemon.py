@@ -16,7 +16,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -36,6 +36,7 @@ from lossviz_analysis.store.retention import Retention
 from lossviz_analysis.store.schema import LOG_NAME, RunState
 from lossviz_analysis.store.waiting import PausedRun
 from lossviz_analysis.store.writer import RunWriter
+from lossviz_trainer.arithmetic import Arithmetic, choose_arithmetic, why_not_compiled
 from lossviz_trainer.datasets.images import Dataset
 from lossviz_trainer.datasets.load import DATA_WORDS, load_dataset
 from lossviz_trainer.device import choose_device, micro_batch_for
@@ -142,6 +143,7 @@ def train(spec: TrainingSpec, lock: int | None = None) -> int:
         if spec.resume:
             spec = _as_remembered(spec)
         device = choose_device(spec.device)
+        spec = replace(spec, **asdict(choose_arithmetic(spec, device)))
         if not spec.resume:
             dataset = _load(spec)
         # Until here a signal ends this process at once: there is nothing to lose yet.
@@ -353,6 +355,7 @@ def _train(
             if spec.checkpoint_minutes
             else math.inf,
             micro_batch=micro_batch_for(device),
+            arithmetic=_possible(choose_arithmetic(spec, device), device),
         ),
         should_stop,
     )
@@ -374,6 +377,14 @@ def _train(
         recipe.epochs,
     )
     return trainer.run(position, losses)
+
+
+def _possible(wanted: Arithmetic, device: torch.device) -> Arithmetic:
+    """The arithmetic of a run, without the compiler where there is none that works."""
+    complaint = why_not_compiled(device) if wanted.compile else ""
+    if complaint:
+        log.warning("%s", complaint)
+    return replace(wanted, compile=wanted.compile and not complaint)
 
 
 def _newest_sound_checkpoint(run: Path) -> Checkpoint | None:

@@ -4,22 +4,21 @@ import logging
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.optim import SGD
 
 from lossviz_analysis.store.backlog import Backlog
 from lossviz_analysis.store.schema import FIXED_COLUMNS, Phase
-from lossviz_trainer.augment import random_crop, random_flip
+from lossviz_trainer.arithmetic import Arithmetic
 from lossviz_trainer.evaluate import Evaluation, evaluate
 from lossviz_trainer.randomness import generator_for
 from lossviz_trainer.recipes import Recipe, learning_rate_at
 from lossviz_trainer.resident import ResidentData
-from lossviz_trainer.state import capture
+from lossviz_trainer.state import arrival, capture
+from lossviz_trainer.step import EvaluatedModel, TrainingStep
 
 SCALAR_COLUMNS = (
     *FIXED_COLUMNS,
@@ -61,6 +60,8 @@ class LoopSettings:
     """After so long without a checkpoint one is due also within an epoch."""
     micro_batch: int
     """Examples in one forward pass of an evaluation."""
+    arithmetic: Arithmetic = field(default_factory=Arithmetic)
+    """How steps and evaluations are computed."""
 
 
 class Trainer:
@@ -74,15 +75,16 @@ class Trainer:
         settings: LoopSettings,
         should_stop: Callable[[], bool],
     ) -> None:
-        recipe = settings.recipe
-        self.model = model
-        self.optimiser = SGD(
-            [p for p in model.parameters() if p.requires_grad],
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.nesterov,
+        self._step = TrainingStep(
+            model,
+            data.train,
+            settings.recipe,
+            seed=settings.seed,
+            arithmetic=settings.arithmetic,
         )
+        self._evaluated = EvaluatedModel(model, settings.arithmetic)
+        self.model = model
+        self.optimiser = self._step.optimiser
         self.best_accuracy = -math.inf
         self._data = data
         self._backlog = backlog
@@ -147,7 +149,7 @@ class Trainer:
                 return False
             if time.monotonic() - self._saved_at >= self._settings.checkpoint_seconds:
                 self._save(Position(epoch, step), is_best=False)
-            losses.append(self._step(epoch, step, order))
+            losses.append(self._step(epoch, step, self._batch(step, order)))
             self._pulse(epoch, step + 1, first_step, losses, started)
         trained = time.monotonic()
         self._last_rate = self._images(first_step, self.steps_per_epoch) / (trained - started)
@@ -175,23 +177,6 @@ class Trainer:
     def _batch(self, step: int, order: Tensor) -> Tensor:
         size = self._settings.recipe.batch_size
         return order[step * size : (step + 1) * size]
-
-    def _step(self, epoch: int, step: int, order: Tensor) -> Tensor:
-        """One SGD step; returns its loss on the device, without waiting for it."""
-        recipe, train = self._settings.recipe, self._data.train
-        chosen = self._batch(step, order)
-        images = train.images[chosen]
-        generator = generator_for(self._settings.seed, epoch, step)
-        if recipe.crop_padding > 0:
-            images = random_crop(images, padding=recipe.crop_padding, generator=generator)
-        if recipe.flip:
-            images = random_flip(images, generator=generator)
-        logits = self.model(train.prepare(images, torch.float32))
-        loss = functional.cross_entropy(logits, train.labels[chosen])
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimiser.step()
-        return loss.detach()
 
     def _pulse(
         self, epoch: int, step: int, first_step: int, losses: list[Tensor], started: float
@@ -223,7 +208,7 @@ class Trainer:
 
         train, test = (
             evaluate(
-                self.model,
+                self._evaluated,
                 examples,
                 micro_batch=self._settings.micro_batch,
                 on_chunk=show_life,
@@ -281,6 +266,9 @@ class Trainer:
                 "seed": self._settings.seed,
                 "step_losses": torch.stack(self._losses).tolist() if position.step else [],
             },
+            wait=False,
         )
-        self._backlog.checkpoint(content, is_best=is_best)
+        # Training goes on while the device still copies; the backlog's thread waits for it.
+        device = self._data.train.labels.device
+        self._backlog.checkpoint(content, is_best=is_best, arrive=arrival(device))
         self._saved, self._saved_at = position, time.monotonic()

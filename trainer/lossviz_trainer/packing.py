@@ -58,13 +58,15 @@ def dtype_named(name: str) -> torch.dtype:
     return found
 
 
-def to_array(tensor: Tensor) -> tuple[np.ndarray, str]:
+def to_array(tensor: Tensor, *, wait: bool = True) -> tuple[np.ndarray, str]:
     """A copy of a tensor on the host; what is done to the tensor afterwards does not reach it.
 
     A tensor that is distributed over ranks is gathered, which all its ranks must take part in.
 
     Args:
         tensor: A dense tensor of any device, dtype and stride.
+        wait: Whether the copy is there on return; if not, a CUDA device makes it in its turn,
+            before whatever it is given to do afterwards.
 
     Returns:
         A C-contiguous array of the same shape, and the name of the tensor's dtype where NumPy
@@ -87,8 +89,10 @@ def to_array(tensor: Tensor) -> tuple[np.ndarray, str]:
     if bits is None:
         raise LossvizError(f"a tensor of type {dtype_name(whole.dtype)} cannot be stored")
     # The device is named: the user may have set another one as the default.
-    host = torch.empty(whole.shape, dtype=whole.dtype, device="cpu")
-    host.copy_(whole.detach())
+    # Only into pinned memory does a device copy while the host goes on.
+    is_pinned = not wait and whole.is_cuda
+    host = torch.empty(whole.shape, dtype=whole.dtype, device="cpu", pin_memory=is_pinned)
+    host.copy_(whole.detach(), non_blocking=is_pinned)
     return host.view(bits).numpy(), "" if is_known else dtype_name(whole.dtype)
 
 

@@ -1,10 +1,11 @@
 """The axes of a scan: its directions, made, normalised and measured."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
+from typing import TypeVar, assert_never
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,6 +27,8 @@ from lossviz_analysis.weightspace.trajectory import principal_components, projec
 from lossviz_analysis.weightspace.vector import MovableModel
 from lossviz_trainer.packing import to_tensor
 from lossviz_trainer.workbench import Workbench
+
+_Made = TypeVar("_Made")
 
 GRADIENT_BATCH = 250
 """Examples in one forward and backward pass."""
@@ -53,6 +56,30 @@ class Origin:
     digest: str
     device: torch.device
     dtype: torch.dtype
+    on_batch: Callable[[], None] | None = None
+    """Called before each batch of a gradient; what it raises ends the making of directions."""
+
+    def with_enough_memory(self, make: Callable[[int], _Made]) -> _Made:
+        """What a function makes with the largest micro-batch that fits.
+
+        Args:
+            make: Takes a micro-batch.
+
+        Returns:
+            Its result.
+
+        Raises:
+            LossvizError: Not even one example fits.
+        """
+        micro_batch = GRADIENT_BATCH
+        while micro_batch:
+            try:
+                return make(micro_batch)
+            except torch.OutOfMemoryError:
+                micro_batch //= 2  # what the traceback holds is free only after it
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        raise LossvizError("the device has not enough memory for the gradient of one example")
 
     def vector(self, content: Checkpoint, where: object) -> Tensor:
         """Another checkpoint's weights as a vector of this model's layout.
@@ -117,8 +144,11 @@ def make_axes(origin: Origin, request: ScanRequest) -> Axes:
     if request.trajectory:
         epochs = [origin.bench.info(number).epoch for number in request.trajectory]
         rows = project(_on_the_way(origin, request), origin.movable.base, made)
+        # A checkpoint whose weights are not finite lies nowhere.
         way = tuple(
-            (float(epoch), *row.tolist()) for epoch, row in zip(epochs, rows, strict=True)
+            (float(epoch), *row.tolist())
+            for epoch, row in zip(epochs, rows, strict=True)
+            if np.isfinite(row).all()
         )
     return Axes(
         directions=made,
@@ -162,11 +192,14 @@ def _key(origin: Origin, *what: object) -> tuple[object, ...]:
 def _remembered_gradient(origin: Origin) -> Tensor:
     known = origin.bench.remembered(_key(origin, "gradient"))
     if known is None:
-        known = gradient_direction(
-            origin.movable.model,
-            origin.bench.prepared("train", origin.device, origin.dtype),
-            dtype=origin.dtype,
-            micro_batch=GRADIENT_BATCH,
+        known = origin.with_enough_memory(
+            lambda micro_batch: gradient_direction(
+                origin.movable.model,
+                origin.bench.prepared("train", origin.device, origin.dtype),
+                dtype=origin.dtype,
+                micro_batch=micro_batch,
+                on_batch=origin.on_batch,
+            )
         )
         origin.bench.remember(_key(origin, "gradient"), known)
     return known
@@ -189,28 +222,28 @@ def _make_ego(origin: Origin, request: ScanRequest) -> None:
     ]
     if not wanted:
         return
-    found = ego_directions(
-        origin.movable.model,
-        origin.bench.prepared("train", origin.device, origin.dtype),
-        tuple(wanted),
-        dtype=origin.dtype,
-        micro_batch=GRADIENT_BATCH,
-    )
-    for number, direction in found.items():
+    for number, direction in _ego_directions(origin, tuple(wanted)).items():
         origin.bench.remember(_key(origin, "ego", number), direction)
 
 
 def _ego(origin: Origin, number: int) -> Tensor:
     found = origin.bench.remembered(_key(origin, "ego", number))
     if found is None:  # larger than all that is kept
-        found = ego_directions(
+        found = _ego_directions(origin, (number,))[number]
+    return found
+
+
+def _ego_directions(origin: Origin, classes: tuple[int, ...]) -> dict[int, Tensor]:
+    return origin.with_enough_memory(
+        lambda micro_batch: ego_directions(
             origin.movable.model,
             origin.bench.prepared("train", origin.device, origin.dtype),
-            (number,),
+            classes,
             dtype=origin.dtype,
-            micro_batch=GRADIENT_BATCH,
-        )[number]
-    return found
+            micro_batch=micro_batch,
+            on_batch=origin.on_batch,
+        )
+    )
 
 
 def _on_the_way(origin: Origin, request: ScanRequest) -> Iterator[Tensor]:

@@ -2,8 +2,8 @@
 
 import importlib.metadata
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -37,11 +37,17 @@ from lossviz_trainer.sentinels import Deviation, sentinel_deviation
 from lossviz_trainer.workbench import Workbench
 
 Arithmetic = Literal["exact", "fast", "float64"]
+_FAST_DTYPES = {
+    str(dtype).removeprefix("torch."): dtype
+    for dtype in (torch.float16, torch.bfloat16, torch.float32)
+}
 
 PROBE_EXAMPLES = 1_000
 """Examples of the first split with which spans and sentinels are probed, at most."""
 FIRST_LAYER_BYTES = 2**29
 MAX_SPAN_PROBES = 24
+ROOM_AROUND_THE_WAY = 0.15
+"""Of the trajectory's extent along an axis, beyond either end."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -75,7 +81,11 @@ class Setup:
 
 
 def set_up(
-    bench: Workbench, writer: ScanWriter, request: ScanRequest, device: torch.device
+    bench: Workbench,
+    writer: ScanWriter,
+    request: ScanRequest,
+    device: torch.device,
+    on_batch: Callable[[], None] | None = None,
 ) -> tuple[Setup, list[str]]:
     """Get a claimed scan ready: go on where a worker has begun, else begin.
 
@@ -84,6 +94,7 @@ def set_up(
         writer: Holds the scan's lock; its cells are there afterwards.
         request: What is asked for.
         device: Where the directions are made.
+        on_batch: Called now and then while they are; what it raises comes through.
 
     Returns:
         The setup, and sentences for people about what was chosen or given up.
@@ -95,7 +106,7 @@ def set_up(
     if found is not None:
         writer.resume(found.geometry)
         return found, []
-    return _begin(bench, writer, request, device)
+    return _begin(writer, request, replace(_origin(bench, request, device), on_batch=on_batch))
 
 
 def attach(
@@ -167,11 +178,9 @@ def _first(examples: Examples, number: int | None) -> Examples:
     )
 
 
-def _begin(
-    bench: Workbench, writer: ScanWriter, request: ScanRequest, device: torch.device
-) -> tuple[Setup, list[str]]:
+def _begin(writer: ScanWriter, request: ScanRequest, origin: Origin) -> tuple[Setup, list[str]]:
     """Make the directions, choose span and arithmetic, and write what is known by then."""
-    origin = _origin(bench, request, device)
+    bench = origin.bench
     splits = _splits(bench, request, origin)
     axes = make_axes(origin, request)
     notes: list[str] = []
@@ -183,15 +192,18 @@ def _begin(
     if not with_confusion:
         notes.append("confusion matrices are not kept: they would take more than 256 MiB")
     trial = _Trial(origin, request, axes.directions, splits[0])
-    if request.auto_span:
+    if request.auto_span and axes.trajectory:
+        ranges = _ranges_of_the_way(axes.trajectory, len(axes.directions))
+    elif request.auto_span:
         ranges, span = trial.choose_ranges(notes)
     coordinates = tuple(
         linspace(low, high, points)
         for (low, high), points in zip(ranges, request.points, strict=True)
     )
     deviation: Deviation | None = None
+    compute_dtype = origin.dtype
     if request.precision == "fast":
-        deviation = trial.check_fast(points_of(coordinates), request.points)
+        deviation, compute_dtype = trial.check_fast(points_of(coordinates), request.points)
         arithmetic = "fast" if deviation.is_within else "exact"
         notes.append(deviation.sentence)
     geometry = ScanGeometry(
@@ -207,6 +219,7 @@ def _begin(
         explained=axes.explained,
         trajectory=axes.trajectory,
         provenance=_provenance(origin, arithmetic)
+        | {"compute_dtype": str(compute_dtype).removeprefix("torch.")}
         | ({"span": span} if span else {})
         | ({"deviation": deviation.numbers()} if deviation else {}),
     )
@@ -221,6 +234,19 @@ def _begin(
         arithmetic=arithmetic,
     )
     return setup, notes
+
+
+def _ranges_of_the_way(
+    way: tuple[tuple[float, ...], ...], dims: int
+) -> tuple[tuple[float, float], ...]:
+    """Ranges that hold the origin and the whole trajectory, with some room around."""
+    found: list[tuple[float, float]] = []
+    for axis in range(1, dims + 1):
+        places = [0.0, *(row[axis] for row in way)]
+        low, high = min(places), max(places)
+        room = ROOM_AROUND_THE_WAY * (high - low) or 1.0
+        found.append((low - room, high + room))
+    return tuple(found)
 
 
 def _provenance(origin: Origin, arithmetic: Arithmetic) -> dict[str, Any]:
@@ -287,18 +313,23 @@ class _Trial:
         }
         return ((-search.span, search.span),) * dims, record
 
-    def check_fast(self, points: np.ndarray, grid: tuple[int, ...]) -> Deviation:
-        """How far fewer bits are from exact arithmetic at nine points."""
-        return sentinel_deviation(
-            *(
-                make_evaluator(self.origin, self.request, self.directions, arithmetic)
-                for arithmetic in ("fast", "exact")
-            ),
+    def check_fast(
+        self, points: np.ndarray, grid: tuple[int, ...]
+    ) -> tuple[Deviation, torch.dtype]:
+        """How far fewer bits are from exact arithmetic at nine points, and which they are."""
+        fast, exact = (
+            make_evaluator(self.origin, self.request, self.directions, arithmetic)
+            for arithmetic in ("fast", "exact")
+        )
+        found = sentinel_deviation(
+            fast,
+            exact,
             points=points,
             grid=grid,
             examples=self.examples,
             chunks=self._chunks,
         )
+        return found, fast.compute_dtype
 
 
 def _own(precision: str) -> Arithmetic:
@@ -306,7 +337,11 @@ def _own(precision: str) -> Arithmetic:
 
 
 def make_evaluator(
-    origin: Origin, request: ScanRequest, directions: tuple[Tensor, ...], arithmetic: Arithmetic
+    origin: Origin,
+    request: ScanRequest,
+    directions: tuple[Tensor, ...],
+    arithmetic: Arithmetic,
+    fast_dtype: torch.dtype | None = None,
 ) -> PointEvaluator:
     """Something that can be moved over the plane and asked for sums.
 
@@ -315,6 +350,7 @@ def make_evaluator(
         request: What is asked for.
         directions: Of the scan.
         arithmetic: To compute with.
+        fast_dtype: What `fast` was found to be when the scan began; None to find out.
 
     Returns:
         The evaluator, with the micro-batch found best before or the device's usual one.
@@ -338,7 +374,8 @@ def make_evaluator(
         sample=examples.inputs(0, 1, origin.dtype),
         statistics=_statistics(origin, request),
         first_layer_bytes=FIRST_LAYER_BYTES,
-        should_compile=origin.device.type == "cuda",
+        clock=time.perf_counter,
+        fast_dtype=fast_dtype,
     )
 
 
@@ -378,7 +415,10 @@ def make_engine(setup: Setup) -> Running:
         The engine at the origin.
     """
     origin, arithmetic = setup.origin, setup.arithmetic
-    evaluator = make_evaluator(origin, setup.request, setup.directions, arithmetic)
+    word = str(setup.geometry.provenance.get("compute_dtype"))
+    evaluator = make_evaluator(
+        origin, setup.request, setup.directions, arithmetic, _FAST_DTYPES.get(word)
+    )
     exact = None
     if arithmetic == "fast":
         exact = make_evaluator(origin, setup.request, setup.directions, "exact")

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
@@ -31,10 +32,40 @@ GROUP_SECONDS = 0.25
 """How long a group of visits should take: a cancel is heard and a picture sent that often."""
 MIN_GROUP, MAX_GROUP = 50, 20_000
 REPORT_SECONDS = 2.0
+LOOK_SECONDS = 0.1
+COMPILE_SECONDS = 20.0
+COMPILE_FACTOR = 5.0
+"""Compiling pays where the rest of a scan takes this many times as long."""
+COMPILED_DEVICES = ("cuda",)
+"""On a CPU the fused kernels are as fast as compiled code, without the wait."""
+COARSE_EXAMPLES = 50
+"""Of every point; with them a first picture is there, and compiling may begin."""
 RECOMPUTE_COST = 1.3
 """A pass that gathers statistics, in forward passes."""
 
 log = logging.getLogger(__name__)
+
+
+class _AbandonedError(Exception):
+    """Somebody asked to stop, or cancelled the scan."""
+
+
+class _Attention:
+    """Raises when somebody asks to stop or to cancel; looks ten times a second."""
+
+    def __init__(self, writer: ScanWriter, should_stop: Callable[[], bool]) -> None:
+        self._writer = writer
+        self._should_stop = should_stop
+        self._looked = -math.inf
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        if self._writer.is_cancelled() or self._should_stop():
+            raise _AbandonedError
+
 
 Pause = Callable[[float], None]
 """Told how long was computed without a rest; rests where others need the device."""
@@ -86,21 +117,34 @@ def compute(
     """
     began = time.monotonic()
     devices = choose_devices(request.device)
-    setup, notes = set_up(bench, writer, request, devices[0])
-    planner = _planner(setup, writer)
-    with _workforce(bench, writer, setup, devices) as force:
-        report = _first_report(setup, force, notes, seconds=time.monotonic() - began)
-        writer.report(report)
-        writer.flush(force=True)
-        return _run(setup, writer, planner, force, should_stop, rest, report)
+    attention = _Attention(writer, should_stop)
+    try:
+        setup, notes = set_up(bench, writer, request, devices[0], attention)
+        planner = _planner(setup, writer)
+        with _workforce(bench, writer, setup, devices) as force:
+            force.running.evaluator.before_batch = attention
+            report = _first_report(setup, force, notes, seconds=time.monotonic() - began)
+            writer.report(report)
+            writer.flush(force=True)
+            return _run(setup, writer, planner, force, should_stop, rest, report)
+    except _AbandonedError:
+        return ScanState.CANCELLED if writer.is_cancelled() else None
 
 
 class _Force:
     """Who computes: this process, or several others."""
 
-    def __init__(self, running: Running, pool: Pool | None) -> None:
+    def __init__(self, running: Running, pool: Pool | None, device: torch.device) -> None:
         self.running = running
+        self.may_compile = pool is None and device.type in COMPILED_DEVICES
+        """Whether it is still to be decided if compiling pays."""
         self._pool = pool
+
+    def compile(self, seconds_left: float) -> None:
+        """Compile the forward pass if what is left takes much longer than compiling."""
+        self.may_compile = False
+        if seconds_left > COMPILE_FACTOR * COMPILE_SECONDS:
+            self.running.evaluator.compile()
 
     @property
     def num_workers(self) -> int:
@@ -131,12 +175,12 @@ def _workforce(
     running = make_engine(setup)
     with contextlib.closing(running.engine):
         if len(devices) == 1:
-            yield _Force(running, None)
+            yield _Force(running, None, devices[0])
             return
         with contextlib.closing(
             Pool(bench.reader.path, writer.folder.name, devices, trust=bench.trust)
         ) as pool:
-            yield _Force(running, pool)
+            yield _Force(running, pool, devices[0])
 
 
 def _planner(setup: Setup, writer: ScanWriter) -> Planner:
@@ -154,6 +198,7 @@ def _run(
 ) -> ScanState | None:
     progress = _Progress()
     reported = since = time.monotonic()
+    coarse = COARSE_EXAMPLES * setup.geometry.num_points
     with contextlib.closing(force.work(planner, setup, lambda: progress.group)) as groups:
         for cells in groups:
             for cell in cells:
@@ -171,6 +216,8 @@ def _run(
                 return None
             if (point := writer.focus()) is not None:
                 planner.focus(point)
+            if force.may_compile and progress.images >= coarse:
+                force.compile(_seconds_left(planner, setup, progress))
             if rest is not None:
                 rest(now - since)
                 progress.rested += time.monotonic() - now
@@ -179,6 +226,12 @@ def _run(
         replace(_later(report, force, progress), centre=_centre(setup, writer, force))
     )
     return ScanState.DONE
+
+
+def _seconds_left(planner: Planner, setup: Setup, progress: _Progress) -> float:
+    """Until the scan is done, at the rate so far."""
+    per_chunk = sum(setup.geometry.examples.values()) / sum(setup.geometry.chunks.values())
+    return planner.num_left * per_chunk / max(1.0, progress.rate)
 
 
 def _images(cells: list[CellChunks], setup: Setup) -> int:
@@ -232,6 +285,7 @@ def _later(report: ScanReport, force: _Force, progress: _Progress) -> ScanReport
         notes.append(f"out of memory: the micro-batch is {evaluator.micro_batch} now")
     return replace(
         report,
+        forward=evaluator.description,
         micro_batch=evaluator.micro_batch,
         images_per_second=progress.rate,
         seconds=report.seconds

@@ -4,15 +4,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast, get_args
 
 from lossviz_analysis.errors import LossvizError
+
+Amp = Literal["none", "bf16"]
 
 SETTINGS: Mapping[str, tuple[type, ...]] = {
     "checkpoint_every": (int,),
     "checkpoint_minutes": (int, float),
     "keep_bytes": (int,),
     "device": (str,),
+    "channels_last": (bool,),
+    "amp": (str,),
+    "compile": (bool,),
 }
 """Fields that a run remembers for its resumes, and their types."""
 
@@ -42,6 +47,12 @@ class TrainingSpec:
     data_root: Path | None = None
     """Where cifar10 and cifar100 lie or are downloaded to; None means beside the runs."""
     download: bool = True
+    channels_last: bool | None = None
+    """Whether the channels lie innermost; None goes by the device."""
+    amp: Amp | None = None
+    """The precision of convolutions and products; None means "none", float32."""
+    compile: bool | None = None
+    """Whether the step is compiled; None means no."""
 
     def __post_init__(self) -> None:
         """Refuse what would otherwise fail, or be taken for another value, after the start.
@@ -61,6 +72,8 @@ class TrainingSpec:
             raise LossvizError(
                 f"--checkpoint-minutes must be more than 0; got {self.checkpoint_minutes!r}"
             )
+        if self.amp is not None and self.amp not in get_args(Amp):
+            raise LossvizError(f"--amp must be none or bf16; got {self.amp!r}")
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -113,9 +126,7 @@ class TrainingSpec:
         known = {
             name: remembered[name]
             for name, kinds in SETTINGS.items()
-            if getattr(self, name) in (None, "auto")
-            and isinstance(remembered.get(name), kinds)
-            and not isinstance(remembered.get(name), bool)
+            if getattr(self, name) in (None, "auto") and type(remembered.get(name)) in kinds
         }
         return replace(self, **known)
 

@@ -1,7 +1,7 @@
 """A model and its optimiser as a checkpoint, and back."""
 
 import importlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -102,7 +102,10 @@ def trainable_names(model: nn.Module) -> frozenset[str]:
 
 
 def model_state(
-    source: nn.Module | Mapping[str, Any], *, trainable: Collection[str] = _NO_NAMES
+    source: nn.Module | Mapping[str, Any],
+    *,
+    trainable: Collection[str] = _NO_NAMES,
+    wait: bool = True,
 ) -> ModelState:
     """Copy the tensors of a model to the host.
 
@@ -112,6 +115,7 @@ def model_state(
         source: A model, or its state dict.
         trainable: For a state dict, the plain names of the trainable parameters; where none is
             given, those are the floating-point tensors that are no batch-norm statistics.
+        wait: Whether the copies are there on return; see `to_array`.
 
     Returns:
         The tensors by plain name.
@@ -146,7 +150,7 @@ def model_state(
             continue
         first_names[key] = short
         try:
-            array, view = to_array(value)
+            array, view = to_array(value, wait=wait)
         except LossvizError as error:
             raise LossvizError(f"tensor {short}: {error}") from None
         (state.parameters if short in trainable else state.buffers)[short] = array
@@ -232,6 +236,7 @@ def capture(
     epoch: int,
     step: int = 0,
     extra: Mapping[str, Any] | None = None,
+    wait: bool = True,
 ) -> Checkpoint:
     """The state of a model between two steps, copied to the host.
 
@@ -241,17 +246,18 @@ def capture(
         epoch: Completed epochs.
         step: Steps into the next epoch.
         extra: JSON values to keep with it.
+        wait: Whether its arrays are filled on return; if not, they are after `arrival`.
 
     Returns:
         The checkpoint.
     """
-    state = model_state(model)
+    state = model_state(model, wait=wait)
     momenta: dict[str, np.ndarray] = {}
     if optimiser is not None:
         for name, parameter in model.named_parameters():
             buffer = optimiser.state.get(parameter, {}).get("momentum_buffer")
             if buffer is not None:
-                momenta[f"{name}.momentum"] = to_array(buffer)[0]
+                momenta[f"{name}.momentum"] = to_array(buffer, wait=wait)[0]
     return Checkpoint(
         epoch=epoch,
         step=step,
@@ -262,6 +268,23 @@ def capture(
         framework=framework(),
         views=state.views,
     )
+
+
+def arrival(device: torch.device) -> Callable[[], object] | None:
+    """What waits, on any thread, for all that a device has been given to do so far.
+
+    Args:
+        device: Where the state that is being copied lies.
+
+    Returns:
+        A function that returns once it is done; None where nothing is ever under way.
+    """
+    if device.type != "cuda":
+        return None
+    # A blocking event lets the waiting thread sleep; by default it would keep a core busy.
+    event = torch.cuda.Event(blocking=True)
+    event.record(torch.cuda.current_stream(device))
+    return event.synchronize
 
 
 def restore(model: nn.Module, content: Checkpoint, optimiser: SGD | None = None) -> None:
@@ -281,4 +304,6 @@ def restore(model: nn.Module, content: Checkpoint, optimiser: SGD | None = None)
     for name, parameter in model.named_parameters():
         momentum = content.optimiser.get(f"{name}.momentum")
         if momentum is not None:
-            optimiser.state[parameter]["momentum_buffer"] = to_tensor(momentum).to(parameter)
+            # In the layout of the parameter: elsewhere the same update may round differently.
+            buffer = torch.empty_like(parameter, requires_grad=False)
+            optimiser.state[parameter]["momentum_buffer"] = buffer.copy_(to_tensor(momentum))

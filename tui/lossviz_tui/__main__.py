@@ -1,6 +1,7 @@
 """`lossviz-tui`: runs a command and turns what a user can cause into one sentence."""
 
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Callable
@@ -18,13 +19,16 @@ COMMANDS: dict[str, str] = {
     "scan": "lossviz_tui.cli.scan",
     "show": "lossviz_tui.cli.show",
     "export": "lossviz_tui.cli.export",
+    "import": "lossviz_tui.cli.import_surface",
     "runs": "lossviz_tui.cli.runs",
     "stop": "lossviz_tui.cli.stop",
     "pause": "lossviz_tui.cli.pause",
     "resume": "lossviz_tui.cli.resume",
+    "bench": "lossviz_tui.cli.bench",
     "doctor": "lossviz_tui.cli.doctor",
 }
-"""Module of each command; the function in it bears the command's name."""
+"""Module of each command; the function in it bears the command's name, and an underscore after
+a name that Python keeps for itself."""
 
 EXIT_REFUSED = 1
 EXIT_MISUSED = 2
@@ -112,7 +116,8 @@ def _program(names: list[str]) -> typer.Typer:
     program.callback()(_nothing)
     for name in names:
         module: Any = importlib.import_module(COMMANDS[name])
-        command: Callable[..., None] = getattr(module, name)
+        function = f"{name}_" if keyword.iskeyword(name) else name
+        command: Callable[..., None] = getattr(module, function)
         program.command(name)(command)
     return program
 

@@ -44,6 +44,8 @@ READING_SECONDS = 0.05
 """Between two looks while there is more to read at once; the screen needs the processor too."""
 BYTES_PER_SECOND = 30_000.0
 SLOW_FACTOR = 0.5
+FRAME_SECONDS = 0.6
+"""For how long each frame of a film is shown."""
 
 
 class StageSet(Message):
@@ -124,6 +126,7 @@ class LossvizApp(App[None]):
         """From here on there is something to show."""
         self._stage = message.stage
         self.set_interval(1.0, self._repaint)
+        self.set_interval(FRAME_SECONDS, self._play)
         self._repaint(urgent=True)
         self.refresh_bindings()
 
@@ -221,6 +224,20 @@ class LossvizApp(App[None]):
     def action_turn(self, step: int) -> None:
         """Turn the cut."""
         self._navigate("cut_turned", step)
+
+    def action_frame(self, step: int) -> None:
+        """Another frame of the film, or another curve of the chart."""
+        self._navigate("frame_moved", step)
+
+    def _play(self) -> None:
+        """The next frame, where a film plays and can be seen."""
+        stage = self._stage
+        if stage is None or not stage.selection.is_playing:
+            return
+        if stage.selection.view == "landscape" and len(self.screen_stack) == 1:
+            navigation: Any = importlib.import_module("lossviz_tui.navigation")
+            stage.select(navigation.frame_played(stage.scene))
+            self._repaint()
 
     def action_open(self) -> None:
         """What enter means here."""

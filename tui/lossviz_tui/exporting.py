@@ -1,4 +1,4 @@
-"""Writing what a view shows to a file: .csv, .json or .npz by suffix."""
+"""Writing what a view shows to a file: .csv, .json, .npz or .h5 by suffix."""
 
 import contextlib
 import csv
@@ -15,9 +15,17 @@ from numpy.lib import format as npy
 
 from lossviz_analysis.classwise.confusion import cctm, recall
 from lossviz_analysis.classwise.notes import dancing_notes
+from lossviz_analysis.store.checkpoints import read_checkpoint
 from lossviz_analysis.store.durable import put
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.reader import RunReader
+from lossviz_analysis.store.reference_files import (
+    ReferenceSurface,
+    directions_path,
+    shapes_of,
+    write_directions,
+    write_surface,
+)
 from lossviz_analysis.store.results import ScanResult, read_result
 from lossviz_analysis.store.scans import ScanReader, scan_folder
 from lossviz_analysis.store.schema import SPLITS
@@ -25,7 +33,7 @@ from lossviz_tui.history import read_counts
 from lossviz_tui.summary import newest_view, plain, scan_summary, summary_pieces
 
 RunData = Literal["scalars", "recall", "notes", "cctm", "confusion"]
-SUFFIXES = (".csv", ".json", ".npz")
+SUFFIXES = (".csv", ".json", ".npz", ".h5")
 
 
 def check_suffix(out: Path) -> None:
@@ -42,6 +50,8 @@ def export_run(reader: RunReader, what: RunData, out: Path) -> None:
     Matrices are read a few at a time, so that a long run takes no more memory than a short one.
     """
     check_suffix(out)
+    if out.suffix == ".h5":
+        raise StoreError(f"{out}: an .h5 holds a surface; name the scan it shall be of")
     with _whole_or_nothing(out) as path:
         match out.suffix:
             case ".json":
@@ -166,7 +176,7 @@ def _run_rows(reader: RunReader, what: RunData) -> Iterator[list[Any]]:
 def export_scan(
     reader: RunReader, scan_id: str, out: Path, *, with_directions: bool = False
 ) -> None:
-    """Write a scan as far as it is done."""
+    """Write a scan as far as it is done; the directions of an .h5 go to a file beside it."""
     check_suffix(out)
     if not scan_folder(reader.path, scan_id).is_dir():
         raise StoreError(f"{reader.path} has no scan {scan_id!r}")
@@ -183,8 +193,34 @@ def export_scan(
             arrays = _scan_arrays(scan, result)
             del arrays["request"]
             _write_json(out, {"scan": scan_summary(scan)} | arrays)
+        case ".h5":
+            _write_reference_files(out, scan, result, with_directions=with_directions)
         case _:
             _write_csv(out, _scan_rows(result))
+
+
+def _write_reference_files(
+    out: Path, scan: ScanReader, result: ScanResult, *, with_directions: bool
+) -> None:
+    """The layout of Li et al.'s code, which knows no estimate: it would never be refined."""
+    values: dict[str, np.ndarray] = {}
+    for split, found in result.splits.items():
+        done = found.is_complete
+        values[f"{split}_loss"] = np.where(done, found.loss, np.nan)
+        values[f"{split}_acc"] = np.where(done, 100.0 * (1.0 - found.mistake_rate), np.nan)
+    beside = directions_path(out)
+    if with_directions:
+        run = scan.folder.parent.parent
+        content = read_checkpoint(run, scan.request.checkpoint)
+        with _whole_or_nothing(beside) as path:
+            write_directions(path, scan.directions(), shapes_of(content.parameters))
+    with _whole_or_nothing(out) as path:
+        surface = ReferenceSurface(
+            coordinates=result.coordinates,
+            values=values,
+            dir_file=beside.name if with_directions else "",
+        )
+        write_surface(path, surface)
 
 
 def _scan_arrays(scan: ScanReader, result: ScanResult) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """One line for each run and each scan: what lists say of them, on the screen and in scripts."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -138,6 +139,15 @@ def _damaged(path: Path, sentence: str) -> RunRow:
         message=sentence,
         changed=math.nan,
     )
+
+
+def scan_groups(rows: Sequence[ScanRow]) -> tuple[tuple[ScanRow, ...], ...]:
+    """Scans by series, in the order of each series' first; a scan of none is on its own."""
+    groups: dict[str, list[ScanRow]] = {}
+    for row in rows:
+        series = row.request.series if row.request is not None else ""
+        groups.setdefault(f"series {series}" if series else row.scan_id, []).append(row)
+    return tuple(map(tuple, groups.values()))
 
 
 def scan_row(scan: ScanReader) -> ScanRow:

@@ -66,9 +66,15 @@ class ScansListed(Replaceable):
 class ScanFilled(Replaceable):
     """Cells of the scan in focus were committed, or another scan came into focus."""
 
-    def __init__(self, run: Path, picture: ScanPicture | None) -> None:
+    def __init__(
+        self,
+        run: Path,
+        picture: ScanPicture | None,
+        siblings: tuple[ScanPicture, ...] = (),
+    ) -> None:
         self.run = run
         self.picture = picture
+        self.siblings = siblings
         super().__init__()
 
 

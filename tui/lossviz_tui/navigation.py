@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from lossviz_tui.listing import scan_groups
 from lossviz_tui.scene import Scene
 from lossviz_tui.selection import Selection
 
@@ -69,12 +70,40 @@ def _pair_moved(scene: Scene, step: int) -> Selection:
 
 
 def _scan_moved(scene: Scene, step: int) -> Selection:
-    """The list shows the newest first, so one down is one older."""
-    ids = [row.scan_id for row in reversed(scene.scans)]
-    if not ids:
+    """The list shows the newest first, so one down is one older; a series is one line."""
+    groups = list(reversed(scan_groups(scene.scans)))
+    if not groups:
         return scene.selection
-    here = ids.index(scene.scan.scan_id) if scene.scan is not None else 0
-    return replace(scene.selection, scan_id=ids[min(max(0, here + step), len(ids) - 1)])
+    here = next(k for k, group in enumerate(groups) if scene.scan in group)
+    chosen = groups[min(max(0, here + step), len(groups) - 1)]
+    if chosen == groups[here]:
+        return replace(scene.selection, scan_id=scene.scan.scan_id if scene.scan else None)
+    return replace(scene.selection, scan_id=chosen[-1].scan_id, is_playing=False)
+
+
+def frame_moved(scene: Scene, step: int) -> Selection:
+    """The frame or curve before or after in the series in focus; it stops the film."""
+    return replace(_frame(scene, step, is_round=False), is_playing=False)
+
+
+def frame_played(scene: Scene) -> Selection:
+    """The next frame of the film, and after the last one the first."""
+    return _frame(scene, 1, is_round=True)
+
+
+def playing_toggled(scene: Scene) -> Selection:
+    """The film goes on by itself, or stands; a single scan has nothing to play."""
+    is_playing = not scene.selection.is_playing and len(scene.series) > 1
+    return replace(scene.selection, is_playing=is_playing)
+
+
+def _frame(scene: Scene, step: int, *, is_round: bool) -> Selection:
+    ids = [row.scan_id for row in scene.series]
+    if scene.scan is None or len(ids) < 2:
+        return scene.selection
+    place = ids.index(scene.scan.scan_id) + step
+    place = place % len(ids) if is_round else min(max(0, place), len(ids) - 1)
+    return replace(scene.selection, scan_id=ids[place])
 
 
 def pair_of_cell(scene: Scene) -> Selection:

@@ -12,8 +12,9 @@ from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.reader import Pulse
 from lossviz_analysis.store.requests import ScanRequest
 from lossviz_analysis.store.results import ScanResult
+from lossviz_analysis.store.scan_report import ScanReport
 from lossviz_tui.history import RunView
-from lossviz_tui.listing import RunRow, ScanRow
+from lossviz_tui.listing import RunRow, ScanRow, scan_groups
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.selection import Selection
 
@@ -54,6 +55,11 @@ class ScanPicture:
     result: ScanResult
     facts: tuple[str, ...]
     """Sentences beside the picture: norms, cosine, centre, lowland, curve type."""
+    stage: str = ""
+    """Which stage is shown, in words: how many points on how many images."""
+    is_whole: bool = True
+    """Whether every point is evaluated on every image, and none is left out."""
+    report: ScanReport = field(default_factory=ScanReport)
     similarity: np.ndarray | None = None
     """Loss-shape similarity of every two classes, on the first split."""
     class_order: np.ndarray | None = None
@@ -75,6 +81,8 @@ class Scene:
     runs: tuple[RunRow, ...] = ()
     scans: tuple[ScanRow, ...] = ()
     picture: ScanPicture | None = None
+    siblings: tuple[ScanPicture, ...] = ()
+    """Of a series: the pictures of all its scans that have begun, the first one first."""
     trouble: str = ""
     """Why what is shown may be old."""
     now: float = 0.0
@@ -128,3 +136,16 @@ class Scene:
             if row.scan_id == self.selection.scan_id:
                 return row
         return self.scans[-1] if self.scans else None
+
+    @property
+    def series(self) -> tuple[ScanRow, ...]:
+        """The scans of the series of the one in focus, the first one first; itself alone."""
+        row = self.scan
+        return next((group for group in scan_groups(self.scans) if row in group), ())
+
+    @property
+    def shown_picture(self) -> ScanPicture | None:
+        """The picture of the scan in focus, as far as one is there."""
+        row = self.scan
+        found = (self.picture, *self.siblings)
+        return next((one for one in found if row and one and one.scan_id == row.scan_id), None)

@@ -32,6 +32,8 @@ class Selection:
     """The line in focus in the list of runs."""
     scan_id: str | None = None
     """The scan in focus; None takes the newest."""
+    is_playing: bool = False
+    """Whether the film in focus goes on by itself."""
     mode: LandscapeMode = "plane"
     quantity: Quantity = "mistakes"
     contours: bool = True

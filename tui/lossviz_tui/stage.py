@@ -20,6 +20,7 @@ from textual.strip import Strip
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.files import read_text
 from lossviz_analysis.store.reader import RunReader, find_runs, standing
+from lossviz_analysis.store.scan_writer import revive
 from lossviz_analysis.store.scans import cancel, scan_folder
 from lossviz_analysis.store.schema import LOG_NAME
 from lossviz_tui import navigation
@@ -131,7 +132,9 @@ class Stage:
             case ScansListed():
                 self._scene = replace(self._scene, scans=message.scans)
             case ScanFilled():
-                self._scene = replace(self._scene, picture=message.picture)
+                self._scene = replace(
+                    self._scene, picture=message.picture, siblings=message.siblings
+                )
 
     def paint(self, size: Size) -> list[Strip]:
         """The view in focus; painted anew only when something it shows may have changed."""
@@ -259,8 +262,16 @@ class Stage:
         self.select(replace(self.selection, scan_id=scan_id, view="landscape"))
 
     def resume_scan(self) -> str:
-        """See to it that somebody goes on with the scans that wait; a sentence about it."""
+        """See to it that somebody goes on with the scans that wait; a sentence about it.
+
+        The scan in focus is one of them if it was cancelled.
+        """
         scene = self.scene
+        row = scene.scan
+        if scene.view is not None and row is not None and row.word == "cancelled":
+            revive(scan_folder(scene.view.path, row.scan_id))
+            ensure_worker(scene.view.path)
+            return "the scan goes on from what is done"
         if scene.view is None or not any(
             row.word in ("queued", "interrupted") for row in scene.scans
         ):

@@ -12,12 +12,15 @@ from lossviz_analysis.classwise.interference import directed_pairs, symmetry
 from lossviz_analysis.classwise.notes import dancing_notes
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.reader import RunReader, standing
+from lossviz_analysis.store.results import ScanResult, SplitResult, read_result
 from lossviz_analysis.store.scans import ScanReader, find_scans
 from lossviz_analysis.store.schema import SPLITS
 from lossviz_tui.history import RunHistory, RunView, read_counts
 from lossviz_tui.liveness import stalled_word
 
 NUM_PAIRS = 20
+MAX_DETAILED_BYTES = 16 * 2**20
+"""Of a scan's cells; larger ones are not read to be summed up."""
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401  # any JSON value in, any JSON value out
@@ -65,7 +68,7 @@ def run_facts(view: RunView, reader: RunReader) -> dict[str, Any]:
             }
             for info in reader.checkpoints(head)
         ],
-        "scans": [scan_summary(scan) for scan in find_scans(view.path)],
+        "scans": [scan_details(scan) for scan in find_scans(view.path)],
     }
     if len(view):
         for split in SPLITS:
@@ -172,5 +175,50 @@ def scan_summary(scan: ScanReader) -> dict[str, Any]:
         summary["direction_norms"] = geometry.direction_norms
         summary["weight_norm"] = geometry.weight_norm
         summary["cosine"] = geometry.cosine
+        summary["explained"] = geometry.explained
+        summary["trajectory"] = geometry.trajectory
+        summary["report"] = scan.report().to_json()
         summary["provenance"] = geometry.provenance
     return plain(summary)
+
+
+def scan_details(scan: ScanReader) -> dict[str, Any]:
+    """The summary of one scan, and what its cells say at the centre and of the whole grid.
+
+    A scan too large to be read for a summary has no `splits`.
+    """
+    summary = scan_summary(scan)
+    geometry = None if summary["state"] == "damaged" else scan.geometry()
+    if geometry is None:
+        return summary
+    num_values = geometry.num_points * len(geometry.splits) * geometry.layout.width
+    if 8 * num_values > MAX_DETAILED_BYTES:
+        return summary
+    try:
+        result = read_result(scan)
+    except StoreError as error:
+        return summary | {"state": "damaged", "message": str(error)}
+    span = [[float(t[0]), float(t[-1])] for t in result.coordinates]
+    splits = {name: _split_details(result, split) for name, split in result.splits.items()}
+    return summary | plain({"ranges": span, "splits": splits})
+
+
+def _split_details(result: ScanResult, split: SplitResult) -> dict[str, Any]:
+    details: dict[str, Any] = {
+        "num_points": split.is_known.size,
+        "num_known": int(split.is_known.sum()),
+        "num_complete": int(split.is_complete.sum()),
+        "num_at_least": int(split.is_at_least.sum()),
+        "num_void": int(split.is_void.sum()),
+        "centre": None,
+    }
+    index = result.centre
+    if index is not None and split.is_known[index]:
+        details["centre"] = {
+            "num_seen": split.num_seen[index],
+            "loss": split.loss[index],
+            "loss_standard_error": split.loss_error[index],
+            "mistake_rate": split.mistake_rate[index],
+            "mistake_rate_standard_error": split.mistake_rate_error[index],
+        }
+    return details

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +12,10 @@ from textual.message import Message
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.head import RunHead
 from lossviz_analysis.store.reader import Pulse, RunReader, standing
-from lossviz_analysis.store.scans import find_scans
+from lossviz_analysis.store.scans import ScanReader, find_scans
 from lossviz_tui.history import RunHistory, RunView
 from lossviz_tui.launch import has_worker
-from lossviz_tui.listing import RunLister, RunRow, ScanRow, scan_row
+from lossviz_tui.listing import RunLister, RunRow, ScanRow, scan_groups, scan_row
 from lossviz_tui.liveness import PATIENCE_SECONDS, silence
 from lossviz_tui.messages import (
     RowsRead,
@@ -27,7 +27,7 @@ from lossviz_tui.messages import (
     TroubleChanged,
 )
 from lossviz_tui.picture import picture_of
-from lossviz_tui.scene import Standing
+from lossviz_tui.scene import ScanPicture, Standing
 
 LIST_SECONDS = 2.0
 FEW_RECORDS = 3
@@ -59,7 +59,12 @@ class _Following:
     attempt_seen: float = -math.inf
     standing: Standing | None = None
     scans: tuple[ScanRow, ...] | None = None
-    picture_key: tuple[str, int] | None = None
+    picture_key: tuple[tuple[str, int], ...] | None = None
+    pictures: dict[str, tuple[int, ScanPicture | None]] = field(
+        default_factory=dict[str, "tuple[int, ScanPicture | None]"]
+    )
+    """Of the series in focus, by scan, as of its head's sequence."""
+    scan_told: str = ""
     view_told: float = -math.inf
     rows_told: float = -math.inf
     has_rows_to_tell: bool = False
@@ -192,17 +197,37 @@ class Tail:
         if not scans:
             return
         chosen = next((s for s in scans if s.scan_id == self._scan_id), scans[-1])
-        try:
-            key = (chosen.scan_id, chosen.head().sequence)
-            if key != seen.picture_key and seen.view is not None:
-                seen.picture_key = key
-                self._post(ScanFilled(seen.reader.path, picture_of(chosen, seen.view)))
-        except StoreError:
-            # It shows in the list as damaged; the run itself is fine.
-            damaged = (chosen.scan_id, -1)
-            if seen.picture_key != damaged:
-                seen.picture_key = damaged
-                self._post(ScanFilled(seen.reader.path, None))
+        group = next(g for g in scan_groups(rows) if chosen.scan_id in {r.scan_id for r in g})
+        members = {row.scan_id for row in group}
+        self._tell_picture(seen, chosen, [scan for scan in scans if scan.scan_id in members])
+
+    def _tell_picture(
+        self, seen: _Following, chosen: ScanReader, series: Sequence[ScanReader]
+    ) -> None:
+        """Tell the picture of one scan and of those of its series, where any has changed."""
+        view = seen.view
+        if view is None:
+            return
+        found: dict[str, tuple[int, ScanPicture | None]] = {}
+        for scan in series:
+            try:
+                sequence = scan.head().sequence
+                known = seen.pictures.get(scan.scan_id)
+                if known is not None and known[0] == sequence:
+                    found[scan.scan_id] = known
+                else:
+                    found[scan.scan_id] = (sequence, picture_of(scan, view))
+            except StoreError:
+                # It shows in the list as damaged; the run itself is fine.
+                found[scan.scan_id] = (-1, None)
+        seen.pictures = found
+        key = tuple((name, sequence) for name, (sequence, _) in found.items())
+        if key == seen.picture_key and seen.scan_told == chosen.scan_id:
+            return
+        seen.picture_key, seen.scan_told = key, chosen.scan_id
+        siblings = tuple(one for _, one in found.values() if one is not None)
+        picture = found[chosen.scan_id][1]
+        self._post(ScanFilled(seen.reader.path, picture, siblings if len(series) > 1 else ()))
 
 
 def _beat(pulse: Pulse | None) -> tuple[int, int] | None:

@@ -47,6 +47,8 @@ class _Pending:
     is_best: bool
     after: _Record | None
     """The record handed over before it; None for that of an earlier attempt."""
+    arrive: Callable[[], object] | None
+    """Waits for what is still being copied into its arrays."""
 
 
 @dataclass
@@ -160,12 +162,20 @@ class Backlog:
             self._last = record
             self._changed.notify_all()
 
-    def checkpoint(self, content: Checkpoint, *, is_best: bool = False) -> None:
+    def checkpoint(
+        self,
+        content: Checkpoint,
+        *,
+        is_best: bool = False,
+        arrive: Callable[[], object] | None = None,
+    ) -> None:
         """Hand over a checkpoint, which contains the epochs of all records handed over before.
 
         Args:
             content: The state; its arrays are not to be changed after.
             is_best: Whether it is the best so far.
+            arrive: Where copies into the arrays are under way: waits for them. Called on the
+                thread, again for every try.
 
         Raises:
             StoreError: Nothing can be written any more.
@@ -179,7 +189,7 @@ class Backlog:
             # Only the newest is needed to go on from, and the best to look at.
             kept = [waiting for waiting in pending if waiting.is_best and not is_best]
             pending.clear()
-            pending.extend([*kept, _Pending(content, is_best, self._last)])
+            pending.extend([*kept, _Pending(content, is_best, self._last, arrive)])
             self._changed.notify_all()
 
     def say(self, state: RunState, message: str = "") -> None:
@@ -320,6 +330,8 @@ class Backlog:
             if record is not None:
                 self.writer.commit_record(record.counts, record.scalars)
             elif pending is not None:
+                if pending.arrive is not None:
+                    pending.arrive()
                 self.writer.commit_checkpoint(
                     pending.content, is_best=pending.is_best, record=self._record_of(pending)
                 )

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.weightspace.batchnorm import (
+    MIN_BATCH,
     Frozen,
     Interpolate,
     Interpolation,
@@ -42,8 +43,10 @@ shortcut, and what goes into a convolution and comes out."""
 class PointEvaluator:
     """Evaluates a model at one point of weight space after another.
 
-    Nothing between `move_to` and the sums waits for the device. In float32 on a CPU the bits of
-    the sums depend neither on the micro-batch nor on which chunks are asked for together.
+    Nothing between `move_to` and the sums waits for the device. In float32 on a CPU, where the
+    description names oneDNN, the bits of the sums depend neither on the micro-batch nor on
+    which chunks are asked for together. Several evaluators may share a model: each goes to its
+    point by its own `move_to`.
     """
 
     def __init__(
@@ -90,6 +93,8 @@ class PointEvaluator:
         self.micro_batch = micro_batch
         self.num_halvings = 0
         """How often the memory was not enough."""
+        self.before_batch: Callable[[], None] | None = None
+        """Called before each micro-batch; what it raises abandons the chunk."""
         self._movable, self._directions = movable, directions
         self._dtype, self._with_confusion = dtype, with_confusion
         self._saved = {name: b.clone() for name, b in movable.model.named_buffers()}
@@ -116,6 +121,7 @@ class PointEvaluator:
         self._compiled: Callable[[Tensor], Tensor] | None = None
         if should_compile:
             words.append(self._compile(gate, compile_backend))
+        self._sample = sample
         self._first: FirstLayer | None = None
         if self._twin is not None and first_layer_bytes > 0:
             self._first = FirstLayer.of(self._twin, movable, directions, first_layer_bytes)
@@ -128,8 +134,24 @@ class PointEvaluator:
         self._coordinates = (0.0,) * len(directions)
         self._is_whole = False
         """Whether all weights are those of the present point."""
-        if self._twin is not None:
-            self._twin.refresh()
+        self._arrive(None)
+
+    def compile(self, backend: str = "inductor") -> bool:
+        """Let compiled code compute full micro-batches from now on, if it computes the same.
+
+        That takes from seconds to minutes, which the evaluation of some points may not.
+
+        Args:
+            backend: Of `torch.compile`.
+
+        Returns:
+            Whether it does; the description says so, or why not.
+        """
+        self.close()
+        words = self._compile(Gate(self._movable, self._sample), backend)
+        self.description += f", {words}"
+        self.move_to(self._coordinates)
+        return self._compiled is not None
 
     def move_to(self, coordinates: tuple[float, ...]) -> bool:
         """Go to a point, always from the base.
@@ -140,26 +162,47 @@ class PointEvaluator:
         Returns:
             False where the model cannot be evaluated: an interpolated running variance would be
             negative.
+
+        Raises:
+            LossvizError: There is not enough memory to recompute statistics.
         """
         self._coordinates = coordinates
-        # The origin is the model's own, to the bit.
-        leave = self._first if any(coordinates) else None
+        is_anew = isinstance(self._statistics, Recompute)
+        # At the origin the first layer is the model's own, to the bit.
+        leave = None if is_anew or not any(coordinates) else self._first
+        self._set_weights(leave)
         if isinstance(self._statistics, Recompute):
-            self._arrive(None)
-            recompute_statistics(
-                self._movable.model, self._statistics.examples, dtype=self._dtype
-            )
+            self._recompute(self._statistics.examples)
         if self._interpolation is not None and not self._interpolation.move_to(coordinates[0]):
             return False
-        self._arrive(leave)
+        self._refresh(leave)
         return True
 
+    def _recompute(self, examples: Examples) -> None:
+        try:
+            recompute_statistics(self._movable.model, examples, dtype=self._dtype)
+        except torch.OutOfMemoryError:
+            raise LossvizError(
+                "the device has not enough memory to recompute batch-norm statistics, which "
+                f"takes {MIN_BATCH:,} examples at a time; choose frozen statistics"
+            ) from None
+
     def _arrive(self, leave: FirstLayer | None) -> None:
-        """Set the weights, but for those of the first layer if it is left out."""
+        """Set the weights of the model and its twin to those of the present point.
+
+        Args:
+            leave: Its weight is not needed.
+        """
+        self._set_weights(leave)
+        self._refresh(leave)
+
+    def _set_weights(self, leave: FirstLayer | None) -> None:
         self._is_whole = leave is None
         self._movable.move_to(
             self._directions, self._coordinates, leave=None if leave is None else leave.slot
         )
+
+    def _refresh(self, leave: FirstLayer | None) -> None:
         if self._twin is not None:
             self._twin.refresh(leave=None if leave is None else leave.weight)
 
@@ -322,7 +365,7 @@ class PointEvaluator:
         """Logits of one micro-batch."""
         if self._compiled is None or 2 * len(inputs) < self.micro_batch:
             return self._apart(self._forward, inputs)
-        return self._filled(self._compiled, inputs)
+        return self._apart(partial(self._filled, self._compiled), inputs)
 
     def _filled(self, forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         """A forward pass of code that was compiled for whole micro-batches."""
@@ -332,6 +375,8 @@ class PointEvaluator:
 
     def _apart(self, forward: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         """A forward pass, never of a single example: kernels made for one round differently."""
+        if self.before_batch is not None:
+            self.before_batch()
         if len(inputs) == 1 and self._is_per_example:
             return forward(torch.cat([inputs, inputs]))[:1]
         return forward(inputs)
@@ -344,6 +389,8 @@ class PointEvaluator:
         """
         if self._twin is None or self._twin.graph is None:
             return "not compiled: it has no graph"
+        if not self._is_per_example:
+            return "not compiled: batches could not be filled up"
         twin = self._twin
         module = torch.compile(twin.module, backend=backend, dynamic=False)
 

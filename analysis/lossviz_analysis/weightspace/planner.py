@@ -190,8 +190,13 @@ class Planner:
 
     def _piece(self, split: int, first: int, stop: int, max_examples: int) -> int:
         bounds = self._task.bounds[split]
+        decisions = self._decisions(split) if self._task.clip is not None else frozenset[int]()
         cut = first + 1
-        while cut < stop and bounds[cut + 1] - bounds[first] <= max_examples:
+        while (
+            cut < stop
+            and bounds[cut + 1] - bounds[first] <= max_examples
+            and bounds[cut] not in decisions
+        ):
             cut += 1
         return cut
 

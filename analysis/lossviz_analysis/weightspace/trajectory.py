@@ -198,6 +198,7 @@ def _inner_products(
             products = _products(_stacked(read, later, last), block, last)
             gram[later, rows] = products
             gram[rows, later] = products.T
+        del block  # before the next one is made, not after
     return gram, sqrt(max(squares))
 
 
@@ -216,8 +217,8 @@ def _products(
     total = last.new_zeros((len(first), len(second)), dtype=torch.float64)
     for part in _slices(last.numel()):
         origin = last[part].double()
-        columns = second[:, part].double().sub_(origin)
-        rows = columns if first is second else first[:, part].double().sub_(origin)
+        columns = second[:, part].double() - origin
+        rows = columns if first is second else first[:, part].double() - origin
         total += rows @ columns.T
     return total.cpu()
 
@@ -230,7 +231,7 @@ def _singular_vectors(
     for row, weights in enumerate(vectors.to(last.device)):
         vector = read(row)
         for part in _slices(last.numel()):
-            found[:, part].addr_(weights, vector[part].double().sub_(last[part].double()))
+            found[:, part].addr_(weights, vector[part].double() - last[part].double())
     for number in range(len(found)):
         direction = found[number]
         # A weak direction carries the rounding error of a strong one.

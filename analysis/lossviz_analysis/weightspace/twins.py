@@ -150,7 +150,9 @@ def choose_exact(movable: MovableModel, gate: Gate, dtype: torch.dtype) -> Choic
     """
     fused = gate.inputs.device.type == "cpu" and has_fused_kernels(dtype)
     reason = "its graph gives other logits"
-    for channels_last, with_kernels in ((True, True), (True, False), (False, False)):
+    has_filters = any(p.dim() == 4 for p in movable.model.parameters())
+    ways = ((True, True), (True, False), (False, False))
+    for channels_last, with_kernels in ways if has_filters else ((False, True), (False, False)):
         if with_kernels and not fused:
             continue
         try:
@@ -160,19 +162,21 @@ def choose_exact(movable: MovableModel, gate: Gate, dtype: torch.dtype) -> Choic
             continue
         num_fused = fuse(twin.graph) if with_kernels and twin.graph is not None else 0
         if gate.accepts(twin, twin.refresh, dtype):
-            return Choice(twin, _words(twin, num_fused))
+            words = _words(twin, with_kernels=with_kernels, num_fused=num_fused)
+            return Choice(twin, words)
     return Choice(None, f"not folded: {reason}")
 
 
-def _words(twin: Twin, num_fused: int) -> str:
+def _words(twin: Twin, *, with_kernels: bool, num_fused: int) -> str:
     kept = f" of {twin.num_folded + twin.num_kept}" if twin.num_kept else ""
-    words = [f"{twin.num_folded}{kept} batch norms folded"]
+    norms = "batch norm" if twin.num_folded == 1 and not kept else "batch norms"
+    words = [f"{twin.num_folded}{kept} {norms} folded"]
     if twin.num_folded + twin.num_kept == 0:
         words = ["no batch norm to fold"]
     if twin.channels_last:
         words.append("channels_last")
-    if num_fused:
-        words.append(f"{num_fused} oneDNN conv+relu or conv+add")
+    if with_kernels:
+        words.append(f"oneDNN with {num_fused} fused relu or add" if num_fused else "oneDNN")
     return ", ".join(words)
 
 
@@ -196,28 +200,28 @@ def choose_fast(
     Returns:
         The twin and, where it is float32 after all, why.
     """
-    exact = choose_exact(movable, gate, torch.float32)
-    if dtype == torch.float32:
-        return Choice(exact.twin, f"{exact.description}, fast is float32 here")
+    reason = "16 bits are not faster, or not close enough"
     wanted = (torch.float16, torch.bfloat16) if dtype is None else (dtype,)
-    on_cpu = gate.inputs.device.type == "cpu"
-    if on_cpu and dtype is None:
+    limit = math.inf
+    if dtype == torch.float32:
+        wanted, reason = (), "as found before"
+    elif gate.inputs.device.type == "cpu" and dtype is None:
         if clock is None:
-            reason = "fast is float32 here: 16 bits were not timed on this CPU"
-            return Choice(exact.twin, f"{exact.description}, {reason}")
-        wanted = tuple(d for d in wanted if _is_native(d))
+            wanted, reason = (), "16 bits were not timed on this CPU"
+        else:
+            wanted = tuple(fewer for fewer in wanted if _is_native(fewer))
+            plain = choose_exact(movable, gate, torch.float32).twin or movable.model
+            limit = _WORTH_IT * _seconds(plain, gate.inputs, clock)
     for fewer in wanted:
         choice = _in_fewer_bits(movable, gate, fewer)
         if choice.twin is None:
             continue
-        if on_cpu and dtype is None and clock is not None:
-            plain = exact.twin or movable.model
-            limit = _WORTH_IT * _seconds(plain, gate.inputs, clock)
-            if _seconds(choice.twin, gate.inputs, clock) > limit:
-                continue
-        return choice
-    reason = "fast is float32 here: 16 bits are not faster, or not close enough"
-    return Choice(exact.twin, f"{exact.description}, {reason}")
+        if clock is None or limit == math.inf:
+            return choice
+        if _seconds(choice.twin, gate.inputs, clock) <= limit:
+            return choice
+    exact = choose_exact(movable, gate, torch.float32)
+    return Choice(exact.twin, f"{exact.description}, fast is float32 here: {reason}")
 
 
 def _in_fewer_bits(movable: MovableModel, gate: Gate, dtype: torch.dtype) -> Choice:

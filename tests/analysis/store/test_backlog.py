@@ -550,6 +550,39 @@ def test_nobody_waits_for_a_slow_checkpoint(start, hand_over, check, monkeypatch
     assert check(4) == [1, 4]
 
 
+def test_copies_under_way_are_waited_for_by_the_thread_alone(start, disk, hand_over, check):
+    """The host's twin of a device that is still copying into a checkpoint's arrays."""
+    backlog = start()
+    asked, arrived = threading.Event(), threading.Event()
+    content = state(0)
+
+    def arrive():
+        asked.set()
+        assert arrived.wait(LONG)
+        content.parameters["w"][:] = 1
+
+    hand_over(backlog, 1)
+    backlog.checkpoint(
+        Checkpoint(epoch=1, parameters=content.parameters), is_best=True, arrive=arrive
+    )
+    assert asked.wait(LONG)
+    assert not any("checkpoints" in name for name in disk.names)  # nothing is written yet
+    arrived.set()
+    assert backlog.close(LONG)
+    assert check(1) == [1]
+
+
+def test_a_copy_that_fails_ends_it_with_its_reason(start, hand_over, until):
+    def fail():
+        raise StoreError("the device is lost")
+
+    backlog = start()
+    hand_over(backlog, 1)
+    backlog.checkpoint(state(1), arrive=fail)
+    until(lambda: backlog.failure is not None)
+    assert str(backlog.failure) == "the device is lost"
+
+
 def test_records_overtake_a_checkpoint_that_does_not_fit(
     run, start, hand_over, check, until, monkeypatch
 ):

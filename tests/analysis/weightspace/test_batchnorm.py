@@ -5,9 +5,17 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from lossviz_analysis.weightspace.batchnorm import has_batch_norm, recompute_statistics
+from lossviz_analysis.errors import LossvizError
+from lossviz_analysis.weightspace.batchnorm import (
+    Interpolation,
+    has_batch_norm,
+    recompute_statistics,
+)
+from lossviz_analysis.weightspace.examples import Examples
 
 
 def norms(model) -> list[Any]:
@@ -146,3 +154,118 @@ def test_a_model_without_batch_norm_is_left_alone(resident):
     before = linear.weight.clone()
     recompute_statistics(model, resident("train", 30), dtype=torch.float64)
     assert torch.equal(linear.weight, before)
+
+
+def test_what_diverged_before_leaves_no_trace(network, resident):
+    """Statistics that are NaN, and a batch that is NaN, do not spread."""
+    fresh, broken = network(), network()
+    for layer in norms(broken):
+        layer.running_mean.fill_(torch.nan)
+        layer.running_var.fill_(torch.nan)
+    for model in (fresh, broken):
+        recompute_statistics(model, resident("train", 60), dtype=torch.float64)
+    for expected, found in zip(norms(fresh), norms(broken), strict=True):
+        assert torch.equal(found.running_mean, expected.running_mean)
+        assert torch.equal(found.running_var, expected.running_var)
+
+
+def test_a_failing_pass_leaves_the_statistics_that_were_there(network, resident):
+    model = perturbed(network())
+    before = [b.clone() for b in model.buffers()]
+    model[-1].register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        recompute_statistics(model, resident("train", 60), dtype=torch.float64)
+    assert all(torch.equal(a, b) for a, b in zip(model.buffers(), before, strict=True))
+
+
+class Shared(nn.Module):
+    """One batch norm heard twice, another never."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.idle = nn.BatchNorm2d(3), nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        return self.norm(x) + self.norm(2 * x + 1)
+
+
+@pytest.mark.oracle
+def test_a_layer_used_twice_pools_both_and_an_idle_one_keeps_its_own(
+    resident, plain, monkeypatch
+):
+    monkeypatch.setattr("lossviz_analysis.weightspace.batchnorm.MIN_BATCH", 100)
+    model = perturbed(Shared().double().eval())
+    idle = [b.clone() for b in model.idle.buffers()]
+    recompute_statistics(model, resident("train", 250), dtype=torch.float64)
+    images = torch.from_numpy(plain("train", 250)[0])
+    flat = torch.cat([images, 2 * images + 1]).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(model.norm.running_mean, flat.mean(1), rtol=1e-10, atol=1e-13)
+    torch.testing.assert_close(model.norm.running_var, flat.var(1), rtol=1e-10, atol=0)
+    assert all(torch.equal(a, b) for a, b in zip(model.idle.buffers(), idle, strict=True))
+
+
+def test_a_mean_far_from_zero_costs_no_digits(plain):
+    """Sums of squares would lose all of float32's here; deviations from the mean do not."""
+    images = torch.from_numpy(plain("train", 200)[0]).float() + 1e4
+    model = nn.BatchNorm2d(3).eval()
+    examples = Examples(
+        images,
+        torch.zeros(len(images), dtype=torch.int64),
+        lambda batch, dtype: batch.to(dtype),
+        1,
+    )
+    recompute_statistics(model, examples, dtype=torch.float32)
+    expected = images.double().transpose(0, 1).flatten(1).var(1)
+    assert model.running_var is not None
+    torch.testing.assert_close(model.running_var.double(), expected, rtol=1e-5, atol=0)
+
+
+def ends(num_features=4):
+    """A batch norm, and the statistics at the other end of a line."""
+    layer = nn.BatchNorm1d(num_features).double()
+    generator = torch.Generator().manual_seed(0)
+    random = [
+        torch.rand(num_features, generator=generator, dtype=torch.float64) for _ in range(4)
+    ]
+    layer.running_mean, layer.running_var = random[0], random[1] + 0.1
+    model = nn.Sequential(layer)
+    return model, {"0.running_mean": random[2], "0.running_var": random[3] + 0.1}
+
+
+@given(st.floats(-3, 4))
+@settings(deadline=None, max_examples=100)
+def test_interpolated_statistics_are_on_the_line_or_refused(coordinate):
+    model, other = ends()
+    start = {name: b.clone() for name, b in model.named_buffers()}
+    line = Interpolation(model, other)
+    expected = {
+        name: (1 - coordinate) * start[name] + coordinate * other[name] for name in other
+    }
+    moved = line.move_to(coordinate)
+    lowest = float(expected["0.running_var"].min())
+    if abs(lowest) > 1e-12:
+        assert moved == (lowest >= 0)
+    now = dict(model.named_buffers())
+    for name in other:
+        torch.testing.assert_close(now[name], expected[name] if moved else start[name])
+    assert torch.equal(now["0.num_batches_tracked"], start["0.num_batches_tracked"])
+
+
+@pytest.mark.parametrize("magnitude", [1.0, 1e30])
+def test_both_ends_of_the_line_come_back_to_the_bit(magnitude):
+    model, other = ends()
+    other = {name: values * magnitude for name, values in other.items()}
+    start = {name: b.clone() for name, b in model.named_buffers()}
+    line = Interpolation(model, other)
+    for coordinate, expected in ((1.0, other), (0.3, None), (0.0, start)):
+        assert line.move_to(coordinate)
+        now = dict(model.named_buffers())
+        assert expected is None or all(torch.equal(now[n], expected[n]) for n in other)
+
+
+@pytest.mark.parametrize(
+    "other", [{}, {"0.running_mean": torch.zeros(5), "0.running_var": torch.ones(5)}]
+)
+def test_a_line_needs_two_models_of_one_architecture(other):
+    with pytest.raises(LossvizError, match="two models of one architecture"):
+        Interpolation(ends()[0], other)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lossviz_analysis.weightspace.evaluation import chunk_sums, confusion_counts
+from lossviz_analysis.weightspace.evaluation import chunk_sums, class_sums, confusion_counts
 from lossviz_analysis.weightspace.examples import Examples
 
 
@@ -171,3 +171,20 @@ def test_confusion_has_true_rows_and_predicted_columns():
     predicted = torch.tensor([1, 1, 0, 1])
     counts = confusion_counts(labels, predicted, 4)
     assert counts.tolist() == [[0, 2, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_logits_of_few_bits_are_summed_in_many():
+    logits = torch.tensor([[20.0, 0.0], [3.0, 5.0]], dtype=torch.float16)
+    found = class_sums(logits, torch.tensor([0, 0]), 2, with_confusion=True)
+    assert found.dtype == torch.float64
+    np.testing.assert_allclose(found, slow_sums(logits.tolist(), [0, 0], 2), rtol=1e-12)
+
+
+def test_the_number_of_threads_does_not_change_a_bit():
+    logits = torch.randn(1_000, 10, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(1_000) % 10
+    found: set[bytes] = set()
+    for num_threads in (1, 2):
+        torch.set_num_threads(num_threads)
+        found.add(class_sums(logits, labels, 10, with_confusion=True).numpy().tobytes())
+    assert len(found) == 1

@@ -1,6 +1,7 @@
 """Twins against the models they are copies of, at points where everything has moved."""
 
 import threading
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ def noise(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).double()
 
 
-def shaken(model, seed=0):
+def shaken(model, seed=0) -> Any:
     """Every parameter and statistic is something that shows."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -30,8 +31,7 @@ def shaken(model, seed=0):
 
 
 def twin_of(model, inputs, **options):
-    options = {"dtype": torch.float64, "channels_last": True} | options
-    return Twin(model, inputs, **options)
+    return Twin(model, inputs, dtype=torch.float64, channels_last=True, **options)
 
 
 def assert_follows(model, inputs, *, num_folded, **options):
@@ -48,8 +48,8 @@ def assert_follows(model, inputs, *, num_folded, **options):
 
 
 class Flattened(nn.Sequential):
-    def forward(self, x):
-        return super().forward(x).flatten(1)
+    def forward(self, input):  # noqa: A002 - as torch calls it
+        return super().forward(input).flatten(1)
 
 
 IMAGES = noise(3, 4, 6, 6)
@@ -129,6 +129,8 @@ def test_layers_used_twice_tied_weights_and_other_listeners():
 class Functional(nn.Module):
     """Parameters and buffers that are not those of a layer."""
 
+    running_mean: torch.Tensor
+
     def __init__(self):
         super().__init__()
         self.norm = nn.BatchNorm2d(4)
@@ -167,7 +169,7 @@ def test_the_tensors_that_a_refresh_writes_stay_where_they_are():
 
 def test_folding_is_done_before_fewer_bits_are_taken():
     """The weight leaves the range of float16 and comes back by the scale."""
-    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2)).eval()
+    model: Any = nn.Sequential(nn.Linear(2, 2, bias=False), nn.BatchNorm1d(2)).eval()
     with torch.no_grad():
         model[0].weight.fill_(1e6)
         model[1].running_var.fill_(1e12)
@@ -222,9 +224,13 @@ class Locked(nn.Module):
         return x
 
 
+def doubled(_module, _inputs, output: torch.Tensor):
+    return output * 2
+
+
 def hooked():
     model = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6))
-    model[0].register_forward_hook(lambda _module, _inputs, output: output * 2)
+    model[0].register_forward_hook(doubled)
     return model
 
 

@@ -52,7 +52,7 @@ class Block(nn.Module):
 
 def add_in_place(block, x):
     out = block.one(x)
-    out.add_(x)
+    out += x
     return block.relu_(out)
 
 
@@ -86,6 +86,7 @@ def relu_of_something_heard(block, x):
         (lambda b, x: (x + b.one(x)).relu(), 1),
         (lambda b, x: torch.add(x, b.one(x)), 1),
         (lambda b, x: x.add(b.one(x)), 1),
+        (lambda b, x: b.one(x).add_(x).relu_(), 1),
         (lambda b, x: b.one(x) + b.two(x), 1),
         (lambda b, x: b.one(x).relu() + b.two(x).relu(), 2),
         (lambda b, x: torch.add(x, b.one(x), alpha=3), 0),

@@ -78,14 +78,11 @@ def test_a_final_scan_finishes_a_point_before_the_next():
     )
 
 
-@pytest.mark.parametrize("is_dear", [False, True])
-@pytest.mark.parametrize("seed", range(20))
-def test_several_workers_with_losses_cover_the_same_and_never_share_a_cell(seed, is_dear):
-    dice = random.Random(seed)
-    planner, task = plan((4, 3), is_arriving_dear=is_dear)
+def drive(planner, task, dice, loss=lambda _point: 1.0):
+    """Three workers, of which two may be lost; the visits in the order in which they end."""
     held = {name: [] for name in "abc"}
     visits = []
-    for _ in range(5_000):
+    for _ in range(20_000):
         if planner.is_finished:
             break
         name = dice.choice(sorted(held))
@@ -99,10 +96,33 @@ def test_several_workers_with_losses_cover_the_same_and_never_share_a_cell(seed,
         elif held[name]:
             visit = held[name].pop(dice.randrange(len(held[name])))
             visits.append(visit)
-            planner.add(visit, np.array([1.0, 1.0, 0.0]))
+            seen = examples_of(visit, task)
+            planner.add(visit, np.array([seen, loss(visit.point) * seen, 0.0]))
     assert planner.is_finished
     assert not any(held.values())
+    return visits
+
+
+@pytest.mark.parametrize("is_dear", [False, True])
+@pytest.mark.parametrize("seed", range(20))
+def test_several_workers_with_losses_cover_the_same_and_never_share_a_cell(seed, is_dear):
+    planner, task = plan((4, 3), is_arriving_dear=is_dear)
+    visits = drive(planner, task, random.Random(seed))
     assert (covered(visits, task) == [len(bounds) - 1 for bounds in task.bounds]).all()
+
+
+@pytest.mark.parametrize("refine", [False, True])
+@pytest.mark.parametrize("seed", range(10))
+def test_several_workers_leave_out_the_same_as_one(seed, refine):
+    def loss(point):
+        return 0.1 * (point % 13)
+
+    alone, task = plan((17, 11), clip=0.4, refine=refine)
+    finish(alone, task, loss)
+    shared, _ = plan((17, 11), clip=0.4, refine=refine)
+    drive(shared, task, random.Random(seed), loss)
+    assert np.array_equal(shared.done, alone.done)
+    assert alone.num_left > 0
 
 
 @settings(max_examples=30, deadline=None)

@@ -50,6 +50,7 @@ def test_components_are_those_of_the_dense_decomposition(num_checkpoints, held):
     rows = walk(num_checkpoints)
     block_bytes = (held + trajectory._PASSING) * 400 * 8
     found = components_of(rows, (1, 2), block_bytes=block_bytes)
+    assert torch.equal(rows, walk(num_checkpoints))
     vectors, shares = slow_components(rows)
     np.testing.assert_allclose(found.explained, shares[:2], rtol=1e-10)
     for direction, expected in zip(found.directions, vectors, strict=False):

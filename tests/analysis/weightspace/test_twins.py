@@ -1,6 +1,7 @@
 """Only what gives the model's own logits is used, and what is used is said."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from lossviz_analysis.weightspace.twins import Gate, choose_exact, choose_fast
 from lossviz_analysis.weightspace.vector import MovableModel
 
 
-def seeded(build):
+def seeded(build) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return build().eval()
@@ -38,7 +39,7 @@ class Escaping(nn.Module):
         self.weight = nn.Parameter(torch.randn(5, 12))
 
     def forward(self, x):
-        (_, weight), *_ = self._parameters.items()
+        weight = dict(self.named_parameters())["weight"]
         return x.flatten(1) @ (weight * 1.0).T
 
 
@@ -91,7 +92,7 @@ def test_weights_that_became_constants_are_noticed():
 def test_a_model_that_needs_the_usual_layout_gets_it(capfd):
     choice = chosen(seeded(Viewing), images())
     assert choice.twin is not None
-    assert choice.description == "1 batch norms folded"
+    assert choice.description == "1 batch norm folded"
     assert capfd.readouterr().err == ""  # what was tried in between is nobody's business
 
 
@@ -121,10 +122,18 @@ def test_a_model_without_logits_is_refused(output, what):
         Gate(MovableModel(model), images(2))
 
 
+def unchanged(_module, _inputs, output: torch.Tensor):
+    return output
+
+
+def raised(_module, _inputs, output: torch.Tensor):
+    return output + 1
+
+
 def test_a_hook_of_the_whole_model_is_left_to_the_comparison():
     harmless, harmful = seeded(small), seeded(small)
-    harmless.register_forward_hook(lambda _module, _inputs, output: output)
-    harmful.register_forward_hook(lambda _module, _inputs, output: output + 1)
+    harmless.register_forward_hook(unchanged)
+    harmful.register_forward_hook(raised)
     assert chosen(harmless, images()).twin is not None
     assert chosen(harmful, images()).twin is None
 
@@ -168,7 +177,7 @@ def test_fewer_bits_that_are_far_off_are_not_used(monkeypatch):
     monkeypatch.setattr(twins, "_is_native", lambda _dtype: True)
     monkeypatch.setitem(twins._TOLERANCES, torch.bfloat16, 1e-9)
     monkeypatch.setitem(twins._TOLERANCES, torch.float16, 1e-9)
-    choice = fast(ticking())
+    choice = fast(ticking(1.0, 1.0, 1.0))
     assert choice.twin is not None
     assert choice.twin.dtype == torch.float32
     assert "not close enough" in choice.description

@@ -29,6 +29,7 @@ LOOKS = [
     Look(charset="ascii", color="none", dark=False),
 ]
 SIZES = st.tuples(st.integers(1, 200), st.integers(1, 60))
+AXIS = np.linspace(-1, 1, 8)
 GRID = np.add.outer(np.linspace(-1, 1, 9) ** 2, np.linspace(-1, 1, 7) ** 2)
 
 
@@ -226,3 +227,79 @@ def test_a_51_by_51_heat_map_takes_less_than_a_budget():
         heatmap(values, (100, 45), look=Look())
         spent.append(time.process_time() - started)
     assert min(spent) < 0.024  # 0.002 s here; room for a slow machine
+
+
+@pytest.mark.parametrize("dark", [True, False])
+def test_estimated_entries_are_dimmer_and_strewn_with_dots(dark):
+    look = Look(dark=dark)
+    estimated = np.zeros((8, 8), np.bool_)
+    estimated[4:] = True
+    values = np.full((8, 8), 0.5)
+    options = HeatOptions(low=0.0, high=1.0, fit="stretch")
+    lines = heatmap(values, (16, 8), look=look, options=options, estimated=estimated)
+    ground = luminance("#000000" if dark else "#ffffff")
+    sure, guess = (
+        {color for row in rows for color in row}
+        for rows in (backgrounds(lines[:4]), backgrounds(lines[4:]))
+    )
+    assert len(sure) == len(guess) == 1
+    (sure_color,), (guess_color,) = sure, guess
+    assert sure_color is not None
+    assert guess_color is not None
+    assert abs(luminance(guess_color) - ground) < abs(luminance(sure_color) - ground)
+    assert not any("·" in line.text for line in lines[:4])
+    assert [line.text.count("·") for line in lines[4:]] == [4] * 4
+
+
+@pytest.mark.parametrize("charset", ["braille", "ascii"])
+def test_without_a_palette_every_second_estimated_cell_is_a_dot(charset):
+    look = Look(charset=charset, color="none")
+    estimated = np.zeros((6, 6), np.bool_)
+    estimated[:, 3:] = True
+    options = HeatOptions(low=0.0, high=1.0, fit="stretch")
+    lines = heatmap(np.ones((6, 6)), (6, 6), look=look, options=options, estimated=estimated)
+    full, dot = ("@", ".") if charset == "ascii" else ("█", "·")
+    for row, line in enumerate(lines):
+        assert line.text[:3] == 3 * full
+        assert line.text[3:] == "".join(full if (row + k) % 2 == 0 else dot for k in (3, 4, 5))
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_entries_that_are_at_least_the_last_colour_bear_its_sign(look):
+    values, capped = np.zeros((8, 8)), np.zeros((8, 8), np.bool_)
+    values[0, 0], values[4:] = 1.0, 50.0
+    capped[4:] = True
+    plane = Plane(values=values, row_coordinates=AXIS, column_coordinates=AXIS, capped=capped)
+    lines = plane_picture(plane, (20, 8), look=look)
+    sign = ">" if look.is_ascii else "≥"
+    text = "\n".join(line.text for line in lines)
+    assert sign in text
+    # The colours are for the others: what is capped does not stretch them.
+    if look.color == "truecolor":
+        assert VIRIDIS.colors(look)[-1] in {c for row in backgrounds(lines) for c in row}
+
+
+def test_an_unknown_entry_is_never_estimated_nor_capped():
+    nothing, everything = np.zeros((4, 4), np.bool_), np.ones((4, 4), np.bool_)
+    plane = Plane(
+        values=np.ones((4, 4)),
+        row_coordinates=AXIS[:4],
+        column_coordinates=AXIS[:4],
+        known=nothing,
+        estimated=everything,
+        capped=everything,
+    )
+    lines = plane_picture(plane, (16, 4), look=Look())
+    assert {c for line in lines for c in line.text} <= {"·", " "}
+
+
+def test_the_way_is_laid_over_a_plane_by_its_coordinates():
+    way = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, 1.0]])
+    plane = Plane(
+        values=np.zeros((8, 8)), row_coordinates=AXIS, column_coordinates=AXIS, way=way
+    )
+    lines = plane_picture(plane, (16, 8), look=Look(color="none"))
+    rows = [line.text for line in lines]
+    assert rows[-1].lstrip().startswith("○")
+    assert rows[-1].rstrip().endswith("•")
+    assert rows[0].rstrip().endswith("●")

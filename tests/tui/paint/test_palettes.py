@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from lossviz_tui.paint.colors import contrast_for, luminance, nearest_256
+from lossviz_tui.paint.colors import contrast_for, dimmed, luminance, nearest_256
 from lossviz_tui.paint.palettes import (
     ASCII_MARKERS,
     BLUE_ORANGE,
@@ -95,3 +95,12 @@ def test_text_on_every_colour_has_a_contrast_of_four_and_a_half(palette):
     for color in (*palette.dark, *palette.light):
         pair = sorted((luminance(color), luminance(contrast_for(color))))
         assert (pair[1] + 0.05) / (pair[0] + 0.05) >= 4.5
+
+
+@pytest.mark.parametrize("dark", [True, False])
+def test_dimmed_colours_keep_their_order_nearer_to_the_background(dark: bool):
+    colors = VIRIDIS.colors(Look(dark=dark))
+    found = [luminance(dimmed(color, dark=dark)) for color in colors]
+    assert found == sorted(found)
+    assert len(set(found)) == len(colors)
+    assert found[-1] - found[0] < luminance(colors[-1]) - luminance(colors[0])

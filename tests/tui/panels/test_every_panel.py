@@ -9,6 +9,7 @@ import pytest
 
 from lossviz_analysis.store.reader import Pulse
 from lossviz_analysis.store.requests import DirectionSpec, ScanRequest
+from lossviz_analysis.store.scan_report import ScanReport
 from lossviz_analysis.store.scans import ScanReader
 from lossviz_analysis.store.schema import ScanState
 from lossviz_tui.history import RunView
@@ -186,6 +187,36 @@ def scanned(make_run, make_scan, ask_scan, read_view, tmp_path_factory):
             path, state=ScanState.FAILED, share=0.3, names=HOSTILE, message=HOSTILE[0]
         ),
         "queued": make_scan(path, state=ScanState.QUEUED),
+        "coarse, with a way out of sight": make_scan(
+            path,
+            state=ScanState.RUNNING,
+            stride=4,
+            names=HOSTILE,
+            trajectory=((0.0, 1e300, -1e300, 1e300), (4.0, 0.01, 0.02, 0.0)),
+            report=ScanReport(forward=HOSTILE[0], notes=HOSTILE[:3], images_per_second=1e300),
+        ),
+        "given up": make_scan(
+            path,
+            ask_scan(clip=0.3),
+            names=HOSTILE,
+            chunks=lambda index: 1 if index[0] % 3 else 2,
+        ),
+        "a frame": make_scan(path, ask_scan(series=HOSTILE[1]), names=HOSTILE),
+        "half a frame": make_scan(
+            path,
+            ask_scan(series=HOSTILE[1]),
+            state=ScanState.RUNNING,
+            share=0.3,
+            names=HOSTILE,
+        ),
+        "a curve": make_scan(path, ask_scan(1, series="curves", split="both"), names=HOSTILE),
+        "half a curve": make_scan(
+            path,
+            ask_scan(1, series="curves", split="both"),
+            state=ScanState.RUNNING,
+            stride=4,
+            names=HOSTILE,
+        ),
     }
     history = read_view(path)
     rows = tuple(scan_row(ScanReader(path, scan_id)) for scan_id in ids.values())
@@ -256,8 +287,19 @@ def test_every_scan_in_every_mode_is_as_large_as_it_is_told(scanned, check_lines
                 quantity="loss" if size[0] % 2 else "mistakes",
                 log=size[1] % 2 == 1,
             )
+            picture = pictures[name]
+            siblings = tuple(
+                one
+                for one in pictures.values()
+                if picture and one and one.request.series == picture.request.series != ""
+            )
             scene = scene_of(
-                view, look, scans=rows, picture=pictures[name], selection=selection
+                view,
+                look,
+                scans=rows,
+                picture=picture,
+                siblings=siblings,
+                selection=selection,
             )
             lines = landscape.paint(scene, size)
             check_lines(lines, size, look)

@@ -5,14 +5,34 @@ from typing import Annotated
 
 import typer
 
+from lossviz_analysis.store.scan_writer import revive
+from lossviz_analysis.store.scans import ScanReader
 from lossviz_tui.cli.paths import existing_run
-from lossviz_tui.launch import resume_run
+from lossviz_tui.launch import LaunchError, ensure_worker, resume_run
 from lossviz_tui.paint.cells import clean_text
 
 
-def resume(run: Annotated[Path, typer.Argument(help="The run")]) -> None:
+def resume(
+    run: Annotated[Path, typer.Argument(help="The run")],
+    scan: Annotated[
+        str | None, typer.Option(help="Go on with this cancelled or interrupted scan instead")
+    ] = None,
+) -> None:
     """Go on with a run that is paused, or that was stopped or killed, in the background.
 
     It goes on from its last checkpoint, to the same numbers as if nothing had happened.
     """
+    if scan is not None:
+        path = existing_run(run)
+        found = ScanReader(path, scan)
+        if not found.folder.is_dir():
+            raise LaunchError(f"{path} has no scan {scan!r}")
+        word = found.state_word(found.head())
+        if word == "cancelled":
+            revive(found.folder)
+        elif word not in ("queued", "interrupted"):
+            raise LaunchError(f"scan {scan} is {word}")
+        ensure_worker(path)
+        typer.echo(f"scan {scan} goes on from what is done")
+        return
     typer.echo(clean_text(resume_run(existing_run(run)), 300))

@@ -105,6 +105,21 @@ def train(
         bool,
         typer.Option("--download/--no-download", help="May cifar10 and cifar100 be fetched"),
     ] = True,
+    channels_last: Annotated[
+        bool | None,
+        typer.Option(
+            "--channels-last/--no-channels-last",
+            help="Layout of the feature maps; default: channels last on a CPU and with bf16",
+        ),
+    ] = None,
+    amp: Annotated[
+        str | None,
+        typer.Option(help="none (default, float32) or bf16: convolutions in bfloat16"),
+    ] = None,
+    compile_step: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Compile the step; default no"),
+    ] = None,
 ) -> None:
     """Train a classifier and record its classes epoch by epoch.
 
@@ -123,10 +138,12 @@ def train(
         "crop_padding": crop_padding,
         "flip": flip,
     }
+    arithmetic = {"channels_last": channels_last, "amp": amp, "compile": compile_step}
     given = [data, model, recipe, seed, train_examples, data_root, *overrides.values()]
-    if resume and any(value is not None for value in given):
+    if resume and any(value is not None for value in (*given, *arithmetic.values())):
         raise LaunchError(
-            "a resumed run keeps its data, model, recipe and seed; leave those options out"
+            "a resumed run keeps its data, model, recipe, seed and arithmetic; "
+            "leave those options out"
         )
     data, model, recipe = data or "digits", model or "resnet20", recipe or "anneal-lr"
     spec: dict[str, Any] = {
@@ -149,6 +166,7 @@ def train(
             "seed": seed or 0,
             "data_root": None if data_root is None else str(data_root.absolute()),
             "download": download,
+            **arithmetic,
         }
     process = start_training(spec)
     created = follow_start(process, Console(stderr=True))

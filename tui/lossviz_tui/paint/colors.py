@@ -25,6 +25,14 @@ def contrast_for(rgb: str) -> str:
     return "#000000" if luminance(rgb) > 0.18 else "#ffffff"
 
 
+@lru_cache(maxsize=256)
+def dimmed(rgb: str, *, dark: bool) -> str:
+    """A colour on its way to the background, for what is not certain."""
+    ground = np.array([18, 18, 18] if dark else [244, 244, 244])
+    mixed = np.rint(0.6 * _channels(rgb) + 0.4 * ground).astype(np.int64)
+    return "#" + "".join(f"{channel:02x}" for channel in mixed.tolist())
+
+
 def luminance(rgb: str) -> float:
     """Relative luminance of "#rrggbb" in [0, 1] (WCAG 2.1)."""
     return float(_linear(_channels(rgb)) @ np.array([0.2126, 0.7152, 0.0722]))

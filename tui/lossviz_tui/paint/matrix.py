@@ -11,14 +11,14 @@ from textual.strip import Strip
 
 from lossviz_tui.paint.axes import short_number
 from lossviz_tui.paint.cells import PLAIN, Canvas, Size
-from lossviz_tui.paint.colors import contrast_for, luminance
+from lossviz_tui.paint.colors import contrast_for, dimmed, luminance
 from lossviz_tui.paint.palettes import (
-    ACCENT,
     FAINT,
     LEVELS,
     MISSING,
     TEXT,
     VIRIDIS,
+    Ink,
     Look,
     Palette,
     as_values,
@@ -27,6 +27,7 @@ from lossviz_tui.paint.palettes import (
     style_for,
     value_range,
 )
+from lossviz_tui.paint.path import draw_path, draw_sign
 from lossviz_tui.paint.sampling import (
     Fit,
     Flags,
@@ -43,8 +44,10 @@ from lossviz_tui.paint.sampling import (
 Area = tuple[int, int, int, int]
 """Left, top, width and height in cells."""
 
-_NAN, _UNKNOWN, _OUTSIDE, _BRIGHT, _DARK = range(LEVELS, LEVELS + 5)
-_CODES = LEVELS + 5
+_NAN, _UNKNOWN, _OUTSIDE, _BRIGHT, _DARK, _CAPPED = range(LEVELS, LEVELS + 6)
+_GUESSED = LEVELS + 6
+"""From here on the levels of estimated entries."""
+_CODES = _GUESSED + LEVELS
 
 MARKS = {"centre": ("┼", "+"), "minimum": ("◆", "v"), "model": ("●", "o")}
 
@@ -79,6 +82,8 @@ class HeatOptions:
     marks: Sequence[EntryMark] = ()
     contours: Sequence[float] = ()
     """Values to be traced by lines; not drawn where there is no palette: shades are bands."""
+    path: Sequence[tuple[float, float]] = ()
+    """Rows and columns, also between entries or outside, joined by a line; see `draw_path`."""
 
 
 def heatmap(
@@ -88,15 +93,19 @@ def heatmap(
     look: Look,
     options: HeatOptions | None = None,
     known: ArrayLike | None = None,
+    estimated: ArrayLike | None = None,
 ) -> list[Strip]:
     """A matrix as `size` cells, from the upper left corner on.
 
     Entries with `known` false are not computed yet and stay dotted; a NaN among the others is a
-    result and has a colour of its own.
+    result and has a colour of its own. Of the known ones those with `estimated` true are dimmer
+    and strewn with dots.
     """
     canvas = Canvas(size)
     area = (0, 0, canvas.width, canvas.height)
-    draw_heatmap(canvas, area, values, look=look, options=options, known=known)
+    draw_heatmap(
+        canvas, area, values, look=look, options=options, known=known, estimated=estimated
+    )
     return canvas.strips()
 
 
@@ -128,34 +137,72 @@ def draw_heatmap(
     look: Look,
     options: HeatOptions | None = None,
     known: ArrayLike | None = None,
+    estimated: ArrayLike | None = None,
+    capped: ArrayLike | None = None,
 ) -> Placement | None:
-    """Draw a matrix into part of a canvas; returns where it lies."""
+    """Draw a matrix into part of a canvas; returns where it lies.
+
+    Entries with `capped` true take the last colour and a sign: they are at least that.
+    """
     options = options or HeatOptions()
     data = as_values(values)
-    flags = np.ones(data.shape, np.bool_) if known is None else np.asarray(known, np.bool_)
-    place = placement((data.shape[0], data.shape[1]), area, look=look, options=options)
+    shape = (data.shape[0], data.shape[1])
+    flags = _flags(known, shape, default=True)
+    guesses = _flags(estimated, shape, default=False) & flags
+    caps = _flags(capped, shape, default=False) & flags
+    place = placement(shape, area, look=look, options=options)
     if place is None:
         return None
     points, seen = sampled(data, flags, place, options.reduction)
-    low, high = color_range(data, options, flags)
+    computed = sampled(data, flags & ~guesses, place, options.reduction)[1]
+    layers = _Layers(
+        points=points,
+        seen=seen,
+        guessed=seen & ~computed,
+        capped=sampled(data, caps, place, options.reduction)[1],
+    )
+    ends = color_range(data, options, flags & ~caps)
     if look.has_palette:
-        codes = _codes(points, seen, (low, high), options)
+        codes = _codes(layers, ends, options)
         if options.contours:
             _trace(codes, np.where(flags, data, np.nan), place, look, options)
         _draw_codes(canvas, place, codes, look, options.palette)
     else:
-        _draw_shades(canvas, place, points, seen, (low, high), look, options)
-        _draw_numbers(canvas, place, data, flags, look)
+        _draw_shades(canvas, place, layers, ends, look, options)
+        _draw_numbers(canvas, place, data, flags & ~guesses & ~caps, look)
+    draw_path(canvas, place, options.path, look)
     _draw_signs(canvas, place, look, options)
     return place
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Layers:
+    """What is to be shown at every point of a placement."""
+
+    points: Values
+    seen: Flags
+    guessed: Flags
+    capped: Flags
+
+
+def _flags(given: ArrayLike | None, shape: tuple[int, int], *, default: bool) -> Flags:
+    return np.full(shape, default) if given is None else np.asarray(given, np.bool_)
+
+
+def _strewn(shape: tuple[int, ...]) -> Flags:
+    """One cell of four, on diagonals: where the signs of a texture stand."""
+    rows, columns = np.indices(shape)
+    return (columns + 2 * rows) % 4 == 0
+
+
 def _codes(
-    points: Values, seen: Flags, ends: tuple[float, float], options: HeatOptions
+    layers: _Layers, ends: tuple[float, float], options: HeatOptions
 ) -> NDArray[np.int64]:
-    codes = quantise(points, *ends, LEVELS, log=options.log)
+    codes = quantise(layers.points, *ends, LEVELS, log=options.log)
+    codes = np.where(layers.guessed & (codes >= 0), codes + _GUESSED, codes)
     codes[codes < 0] = _NAN
-    codes[~seen] = _UNKNOWN
+    codes[~layers.seen] = _UNKNOWN
+    codes[layers.capped] = _CAPPED
     return codes
 
 
@@ -167,9 +214,10 @@ def _trace(
     options: HeatOptions,
 ) -> None:
     """Overwrite the codes along contours, light on dark colours and dark on light ones."""
-    line = crossings(smoothed(data, place), sorted(options.contours)) & (codes < LEVELS)
+    levels = np.where(codes >= _GUESSED, codes - _GUESSED, codes)
+    line = crossings(smoothed(data, place), sorted(options.contours)) & (levels < LEVELS)
     bright = np.array([luminance(color) > 0.18 for color in options.palette.colors(look)])
-    codes[line] = np.where(bright[codes[line]], _DARK, _BRIGHT)
+    codes[line] = np.where(bright[levels[line]], _DARK, _BRIGHT)
 
 
 def _draw_codes(
@@ -185,9 +233,19 @@ def _draw_codes(
         if len(codes) % 2:
             codes = np.vstack([codes, np.full((1, codes.shape[1]), _OUTSIDE)])
         upper, lower = codes[::2], codes[1::2]
-    pairs = upper * _CODES + lower
+    is_textured = ((upper >= _GUESSED) & (lower >= _GUESSED)) | (
+        (upper == _CAPPED) & (lower == _CAPPED)
+    )
+    # The last digit says whether the cell bears the sign of its texture.
+    pairs = 2 * (upper * _CODES + lower) + (is_textured & _strewn(upper.shape))
     distinct, inverse = np.unique(pairs, return_inverse=True)
-    drawn = [_cell(look, palette, *divmod(int(pair), _CODES)) for pair in distinct]
+    drawn: list[tuple[str, Style]] = []
+    for pair in distinct.tolist():
+        above, below = divmod(pair // 2, _CODES)
+        is_sign = pair % 2 == 1
+        drawn.append(
+            _sign_cell(look, palette, above) if is_sign else _cell(look, palette, above, below)
+        )
     glyphs = np.array([glyph for glyph, _ in drawn])
     inks = np.array([canvas.ink_of(style) for _, style in drawn], dtype=np.int32)
     inverse = inverse.reshape(pairs.shape)
@@ -197,8 +255,25 @@ def _draw_codes(
     canvas.inks[rows, columns] = inks[inverse]
 
 
+def _color_table(
+    look: Look, palette: Palette
+) -> tuple[Ink | tuple[Ink, Ink] | str | None, ...]:
+    colors = palette.colors(look)
+    signs = (MISSING, None, None, "#f4f4f4", "#101010", colors[-1])
+    return (*colors, *signs, *(dimmed(color, dark=look.dark) for color in colors))
+
+
+def _sign_cell(look: Look, palette: Palette, code: int) -> tuple[str, Style]:
+    """A cell of the texture of estimated entries, or of those that are at least something."""
+    color = _color_table(look, palette)[code]
+    ink = contrast_for(color) if isinstance(color, str) else TEXT
+    if code == _CAPPED:
+        return (">" if look.is_ascii else "≥"), style_for(look, ink, color)
+    return ("." if look.is_ascii else "·"), style_for(look, ink, color)
+
+
 def _cell(look: Look, palette: Palette, upper: int, lower: int) -> tuple[str, Style]:
-    table = (*palette.colors(look), MISSING, None, None, "#f4f4f4", "#101010")
+    table = _color_table(look, palette)
     above, below = table[upper], table[lower]
     if above is None and below is None:
         if upper == lower == _OUTSIDE:
@@ -217,22 +292,31 @@ def _cell(look: Look, palette: Palette, upper: int, lower: int) -> tuple[str, St
 def _draw_shades(
     canvas: Canvas,
     place: Placement,
-    points: Values,
-    seen: Flags,
+    layers: _Layers,
     ends: tuple[float, float],
     look: Look,
     options: HeatOptions,
 ) -> None:
-    ramp = np.array([*shades_for(look), "x", "." if look.is_ascii else "·"])
-    codes = quantise(points, *ends, len(ramp) - 2, log=options.log)
-    codes[codes < 0] = len(ramp) - 2
-    codes[~seen] = len(ramp) - 1
-    rows = slice(place.top, place.top + place.height)
-    columns = slice(place.left, place.left + place.width)
-    canvas.glyphs[rows, columns] = ramp[codes]
-    inks = [canvas.ink_of(style_for(look, TEXT))] * (len(ramp) - 2)
-    inks += [canvas.ink_of(style_for(look, MISSING)), canvas.ink_of(style_for(look, FAINT))]
-    canvas.inks[rows, columns] = np.array(inks, dtype=np.int32)[codes]
+    """Shades; every second cell of what is estimated is dotted as if it were unknown."""
+    shades = shades_for(look)
+    signs = ("x", ".", ">") if look.is_ascii else ("x", "·", "≥")
+    ramp = np.array([*shades, *signs])
+    missing, unknown, capped = range(len(shades), len(ramp))
+    codes = quantise(layers.points, *ends, len(shades), log=options.log)
+    codes[codes < 0] = missing
+    rows, columns = np.indices(codes.shape)
+    codes[~layers.seen | (layers.guessed & ((rows + columns) % 2 == 1))] = unknown
+    codes[layers.capped] = len(shades) - 1
+    codes[layers.capped & _strewn(codes.shape)] = capped
+    block = (
+        slice(place.top, place.top + place.height),
+        slice(place.left, place.left + place.width),
+    )
+    canvas.glyphs[block] = ramp[codes]
+    inks = [canvas.ink_of(style_for(look, TEXT))] * len(ramp)
+    inks[missing] = canvas.ink_of(style_for(look, MISSING))
+    inks[unknown] = canvas.ink_of(style_for(look, FAINT))
+    canvas.inks[block] = np.array(inks, dtype=np.int32)[codes]
 
 
 def _draw_numbers(
@@ -254,26 +338,13 @@ def _draw_signs(canvas: Canvas, place: Placement, look: Look, options: HeatOptio
     for mark in options.marks:
         at = place.centre_of(mark.row, mark.column)
         if at is not None:
-            _sign(canvas, at, MARKS[mark.kind][1 if look.is_ascii else 0], look)
+            draw_sign(canvas, at, MARKS[mark.kind][1 if look.is_ascii else 0], look)
     box = None if options.cursor is None else place.cells_of(*options.cursor)
     at = None if options.cursor is None else place.centre_of(*options.cursor)
     if box is None or at is None:
         return
     if box[2] - box[0] >= 3:
-        _sign(canvas, (box[0], at[1]), "[", look)
-        _sign(canvas, (box[2] - 1, at[1]), "]", look)
+        draw_sign(canvas, (box[0], at[1]), "[", look)
+        draw_sign(canvas, (box[2] - 1, at[1]), "]", look)
     else:
-        _sign(canvas, at, "X" if look.is_ascii else "╳", look)
-
-
-def _sign(canvas: Canvas, at: tuple[int, int], glyph: str, look: Look) -> None:
-    """One glyph on the colour that is there already."""
-    under = canvas.style_at(*at)
-    is_half = str(canvas.glyphs[at[1], at[0]]) in {"▀", "▄"}
-    behind = under.bgcolor or (under.color if is_half else None)
-    if behind is None or not look.has_palette:
-        canvas.put(*at, glyph, style_for(look, ACCENT, bold=True, reverse=True))
-        return
-    triplet = behind.get_truecolor()
-    ink = style_for(look, contrast_for(triplet.hex), bold=True)
-    canvas.put(*at, glyph, ink + Style(bgcolor=behind))
+        draw_sign(canvas, at, "X" if look.is_ascii else "╳", look)

@@ -1,6 +1,6 @@
 """A landscape over two directions: heat map, coordinates along its edges, colour bar."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,13 @@ class Plane:
     row_coordinates: NDArray[np.float64]
     column_coordinates: NDArray[np.float64]
     known: NDArray[np.bool_] | None = None
-    """False where nothing has been computed yet; None: everything has."""
+    """False where there is no value yet; None: there is one everywhere."""
+    estimated: NDArray[np.bool_] | None = None
+    """True where the value is only estimated from others; None: it is so nowhere."""
+    capped: NDArray[np.bool_] | None = None
+    """True where the value is at least the last colour's; None: it is so nowhere."""
+    way: NDArray[np.float64] | None = None
+    """Coordinates of the stops of a path, one row for each: first, second direction."""
 
 
 def plane_picture(
@@ -56,8 +62,16 @@ def plane_picture(
     options = options or PlaneOptions()
     canvas = Canvas(size)
     area = _area(plane, size, options)
+    heat = replace(options.heat, path=_path(plane))
     place = draw_heatmap(
-        canvas, area, plane.values, look=look, options=options.heat, known=plane.known
+        canvas,
+        area,
+        plane.values,
+        look=look,
+        options=heat,
+        known=plane.known,
+        estimated=plane.estimated,
+        capped=plane.capped,
     )
     if place is None:
         return canvas.strips()
@@ -71,12 +85,32 @@ def plane_picture(
         draw_color_bar(
             canvas,
             (left, place.top, canvas.width - left, place.height),
-            color_range(plane.values, options.heat, plane.known),
+            color_range(plane.values, options.heat, _certain(plane)),
             look=look,
             palette=options.heat.palette,
             log=options.heat.log,
         )
     return canvas.strips()
+
+
+def _certain(plane: Plane) -> NDArray[np.bool_] | None:
+    """The entries that span the colours."""
+    if plane.capped is None:
+        return plane.known
+    return ~plane.capped if plane.known is None else plane.known & ~plane.capped
+
+
+def _path(plane: Plane) -> list[tuple[float, float]]:
+    """The stops of the way in rows and columns, with fractions."""
+    if plane.way is None:
+        return []
+    found: list[NDArray[np.float64]] = []
+    axes = (plane.row_coordinates, plane.column_coordinates)
+    for values, axis in zip(plane.way.T, axes, strict=True):
+        length = axis[-1] - axis[0] if axis.size > 1 else 1.0
+        with np.errstate(over="ignore"):
+            found.append((values - axis[0]) / length * (axis.size - 1))
+    return [(row, column) for row, column in np.stack(found, axis=1).tolist()]
 
 
 def plane_placement(

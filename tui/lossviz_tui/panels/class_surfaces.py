@@ -3,6 +3,7 @@
 import numpy as np
 from textual.strip import Strip
 
+from lossviz_analysis.surfaces.estimate import estimated_losses, estimated_rates
 from lossviz_tui.paint.cells import Canvas, Size, beside, clean_text
 from lossviz_tui.paint.matrix import HeatOptions, heatmap
 from lossviz_tui.paint.palettes import BLUE_ORANGE, VIRIDIS
@@ -15,10 +16,16 @@ def small_multiples(scene: Scene, picture: ScanPicture, size: Size) -> list[Stri
     width, height = size
     name, split = next(iter(picture.result.splits.items()))
     surfaces = split.class_mistake_rate if _is_rate(scene) else split.class_loss
-    surfaces = np.where(split.is_known[..., None], surfaces, np.nan)
+    is_known = split.is_known
+    if is_known.all():
+        estimated = None
+    else:
+        fill = estimated_rates if _is_rate(scene) else estimated_losses
+        surfaces = fill(surfaces, is_known)
+        estimated = ~is_known
     names = picture.result.geometry.class_names
     order = range(len(names)) if picture.class_order is None else picture.class_order.tolist()
-    finite = surfaces[np.isfinite(surfaces)]
+    finite = surfaces[is_known][np.isfinite(surfaces[is_known])]
     ends = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     columns, tile = _tiling(len(names), (width, height - 1), surfaces.shape[:2])
     options = HeatOptions(
@@ -47,7 +54,8 @@ def small_multiples(scene: Scene, picture: ScanPicture, size: Size) -> list[Stri
                     (tile[0], tile[1] - 1),
                     look=scene.look,
                     options=options,
-                    known=split.is_known,
+                    known=is_known | ~np.isnan(surfaces[..., c]),
+                    estimated=estimated,
                 ),
             ]
             for c in list(order)[first : first + columns]

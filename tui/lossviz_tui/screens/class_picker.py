@@ -10,7 +10,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
 from lossviz_analysis.errors import LossvizError
-from lossviz_tui.asking import class_number
+from lossviz_tui.choosing import class_number
 from lossviz_tui.paint.cells import clean_text
 
 _MAX_SHOWN = 12
