@@ -101,7 +101,6 @@ def test_what_the_worker_found_out_is_told(run, make_scan, ask_scan, picture):
     request = ask_scan(points=8, orthonormalise=True, auto_span=True)
     facts = picture(make_scan(run, request, report=report)).facts
     assert "axes orthonormal: coordinates are distances" in facts
-    assert "span chosen ±0.1 and ±0.1" in facts
     assert "centre train 25.00 % wrong, loss 0.125" in facts
     assert "2,000 images/s" in facts
     assert any(fact.endswith("estimated 3m and 1 GiB") for fact in facts)

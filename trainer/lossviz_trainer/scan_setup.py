@@ -42,8 +42,10 @@ _FAST_DTYPES = {
     for dtype in (torch.float16, torch.bfloat16, torch.float32)
 }
 
-PROBE_EXAMPLES = 1_000
-"""Examples of the first split with which spans and sentinels are probed, at most."""
+SPAN_EXAMPLES = 250
+"""Examples of the first split with which a span is probed, at most: a dozen points come before
+the first picture."""
+SENTINEL_EXAMPLES = 1_000
 FIRST_LAYER_BYTES = 2**29
 MAX_SPAN_PROBES = 24
 ROOM_AROUND_THE_WAY = 0.15
@@ -270,10 +272,9 @@ class _Trial:
     directions: tuple[Tensor, ...]
     examples: Examples
 
-    @property
-    def _chunks(self) -> range:
+    def _chunks(self, num_examples: int) -> range:
         bounds = self.examples.bounds
-        return range(max(1, sum(1 for bound in bounds[1:] if bound <= PROBE_EXAMPLES)))
+        return range(max(1, sum(1 for bound in bounds[1:] if bound <= num_examples)))
 
     def choose_ranges(
         self, notes: list[str]
@@ -284,11 +285,12 @@ class _Trial:
         )
         num_classes = self.examples.num_classes
         dims = len(self.directions)
+        chunks = self._chunks(SPAN_EXAMPLES)
 
         def mistakes(coordinates: tuple[float, ...]) -> float:
             if not evaluator.move_to(coordinates):
                 return float("nan")
-            sums = evaluator.chunk_many(self.examples, self._chunks).sum(dim=0).cpu().numpy()
+            sums = evaluator.chunk_many(self.examples, chunks).sum(dim=0).cpu().numpy()
             seen = sums[1 : 1 + num_classes].sum()
             return float(sums[1 + 3 * num_classes : 1 + 4 * num_classes].sum() / seen)
 
@@ -327,7 +329,7 @@ class _Trial:
             points=points,
             grid=grid,
             examples=self.examples,
-            chunks=self._chunks,
+            chunks=self._chunks(SENTINEL_EXAMPLES),
         )
         return found, fast.compute_dtype
 

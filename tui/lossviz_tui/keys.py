@@ -102,7 +102,7 @@ KEYS: tuple[Key, ...] = (
         "r",
         "resume_scan",
         "Resume",
-        "go on with an interrupted or cancelled scan",
+        "go on with a scan that stopped",
         ("landscape",),
         starts_work=True,
     ),

@@ -59,7 +59,7 @@ def _environment() -> dict[str, str]:
     """The environment, unless the user has said otherwise.
 
     glibc keeps big buffers instead of giving them back. Threads of OpenMP that wait do not
-    spin: where a training and a scan share the cores, spinning made both up to ten times slower.
+    spin: where training and scan share the cores, spinning made both up to ten times slower.
     """
     advice = {
         "MALLOC_MMAP_THRESHOLD_": str(4 * _GIB),

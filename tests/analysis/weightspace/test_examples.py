@@ -1,11 +1,17 @@
 """The fixed order: every beginning is a fair sample of the whole."""
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossviz_analysis.weightspace.examples import CHUNK_EXAMPLES, Examples, balanced_order
+from lossviz_analysis.weightspace.examples import (
+    CHUNK_EXAMPLES,
+    Examples,
+    balanced_order,
+    chunk_bounds,
+)
 
 label_sets = st.lists(st.integers(0, 6), max_size=120).map(lambda v: np.array(v, np.int64))
 laws = settings(max_examples=200, deadline=None)
@@ -74,14 +80,33 @@ def examples_of(num_examples, num_classes=3):
     return Examples(images, labels, lambda batch, dtype: batch.to(dtype) / 2, num_classes)
 
 
-def test_chunks_follow_one_another_and_cover_everything_once():
-    for length in (1, CHUNK_EXAMPLES - 1, CHUNK_EXAMPLES, CHUNK_EXAMPLES + 1, 2_500):
-        examples = examples_of(length)
-        chunks = [examples.chunk(k) for k in range(examples.num_chunks)]
-        assert [k for chunk in chunks for k in chunk] == list(range(length))
-        assert all(len(chunk) == CHUNK_EXAMPLES for chunk in chunks[:-1])
-        assert 1 <= len(chunks[-1]) <= CHUNK_EXAMPLES
+@pytest.mark.parametrize("length", [1, 49, 50, 51, 999, 1_000, 1_001, 2_500])
+def test_chunks_follow_one_another_and_cover_everything_once(length):
+    examples = examples_of(length)
+    chunks = [examples.chunk(k) for k in range(examples.num_chunks)]
+    assert [k for chunk in chunks for k in chunk] == list(range(length))
+    assert all(1 <= len(chunk) <= CHUNK_EXAMPLES for chunk in chunks)
+
+
+def test_no_example_makes_no_chunk():
     assert examples_of(0).num_chunks == 0
+
+
+@pytest.mark.parametrize(
+    ("length", "num_classes", "bounds"),
+    [
+        (50_000, 10, (50, 100, 250, 500, 1_000, 2_000, 3_000)),
+        (1_437, 10, (50, 100, 250, 500, 1_000, 1_437)),
+        (50_000, 100, (100, 200, 500, 1_000, 2_000)),
+        (5_000, 400, (400, 800, 1_000, 2_000)),
+        (5_000, 3_000, (1_000, 2_000, 3_000)),
+    ],
+)
+def test_the_first_chunks_are_short_and_hold_every_class(length, num_classes, bounds):
+    found = chunk_bounds(length, num_classes)
+    assert found[1 : 1 + len(bounds)] == bounds
+    assert (found[0], found[-1]) == (0, length)
+    assert list(found) == sorted(set(found))
 
 
 def test_inputs_are_prepared_in_the_dtype_asked_for():
