@@ -2,26 +2,21 @@
 
 import importlib.metadata
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.requests import ScanRequest
 from lossviz_analysis.store.scan_geometry import ScanGeometry
 from lossviz_analysis.store.scan_writer import ScanWriter
 from lossviz_analysis.store.scans import ScanReader
 from lossviz_analysis.store.schema import cell_layout
-from lossviz_analysis.surfaces.span import find_span
 from lossviz_analysis.weightspace.evaluator import (
-    Frozen,
-    Interpolate,
     PointEvaluator,
-    Recompute,
     best_micro_batch,
     forward_bytes,
 )
@@ -30,24 +25,16 @@ from lossviz_analysis.weightspace.grid import linspace, points_of
 from lossviz_analysis.weightspace.planner import Task
 from lossviz_analysis.weightspace.scan import Engine, ScanProblem, totals_of
 from lossviz_analysis.weightspace.vector import MovableModel
-from lossviz_trainer.device import micro_batch_for
-from lossviz_trainer.packing import to_tensor
-from lossviz_trainer.scan_axes import Origin, make_axes, other_checkpoint
-from lossviz_trainer.sentinels import Deviation, sentinel_deviation
+from lossviz_trainer.scan_axes import Origin, make_axes
+from lossviz_trainer.scan_trial import Arithmetic, Trial, make_evaluator
+from lossviz_trainer.sentinels import Deviation
 from lossviz_trainer.workbench import Workbench
 
-Arithmetic = Literal["exact", "fast", "float64"]
 _FAST_DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (torch.float16, torch.bfloat16, torch.float32)
 }
 
-SPAN_EXAMPLES = 250
-"""Examples of the first split with which a span is probed, at most: a dozen points come before
-the first picture."""
-SENTINEL_EXAMPLES = 1_000
-FIRST_LAYER_BYTES = 2**29
-MAX_SPAN_PROBES = 24
 ROOM_AROUND_THE_WAY = 0.15
 """Of the trajectory's extent along an axis, beyond either end."""
 
@@ -193,7 +180,7 @@ def _begin(writer: ScanWriter, request: ScanRequest, origin: Origin) -> tuple[Se
     ).has_confusion
     if not with_confusion:
         notes.append("confusion matrices are not kept: they would take more than 256 MiB")
-    trial = _Trial(origin, request, axes.directions, splits[0])
+    trial = Trial(origin, request, axes.directions, splits[0])
     if request.auto_span and axes.trajectory:
         ranges = _ranges_of_the_way(axes.trajectory, len(axes.directions))
     elif request.auto_span:
@@ -261,139 +248,6 @@ def _provenance(origin: Origin, arithmetic: Arithmetic) -> dict[str, Any]:
         "torch": torch.__version__,
         "lossviz-tui": importlib.metadata.version("lossviz-tui"),
     }
-
-
-@dataclass(frozen=True, eq=False)
-class _Trial:
-    """A few evaluations before a scan begins."""
-
-    origin: Origin
-    request: ScanRequest
-    directions: tuple[Tensor, ...]
-    examples: Examples
-
-    def _chunks(self, num_examples: int) -> range:
-        bounds = self.examples.bounds
-        return range(max(1, sum(1 for bound in bounds[1:] if bound <= num_examples)))
-
-    def choose_ranges(
-        self, notes: list[str]
-    ) -> tuple[tuple[tuple[float, float], ...], dict[str, Any]]:
-        """The span that shows most along the steeper axis, and how it was found."""
-        evaluator = make_evaluator(
-            self.origin, self.request, self.directions, _own(self.request.precision)
-        )
-        num_classes = self.examples.num_classes
-        dims = len(self.directions)
-        chunks = self._chunks(SPAN_EXAMPLES)
-
-        def mistakes(coordinates: tuple[float, ...]) -> float:
-            if not evaluator.move_to(coordinates):
-                return float("nan")
-            sums = evaluator.chunk_many(self.examples, chunks).sum(dim=0).cpu().numpy()
-            seen = sums[1 : 1 + num_classes].sum()
-            return float(sums[1 + 3 * num_classes : 1 + 4 * num_classes].sum() / seen)
-
-        def along(axis: int, t: float) -> float:
-            return mistakes(tuple(t if k == axis else 0.0 for k in range(dims)))
-
-        try:
-            search = find_span(
-                along,
-                centre=mistakes((0.0,) * dims),
-                chance=1 - 1 / num_classes,
-                dims=dims,
-                start=self.request.ranges[0][1],
-                max_probes=MAX_SPAN_PROBES,
-            )
-        finally:
-            evaluator.close()
-        notes.append(search.describe())
-        record = {
-            "chosen": search.span,
-            "probes": [[p.axis, p.coordinate, p.mistake_rate] for p in search.probes],
-        }
-        return ((-search.span, search.span),) * dims, record
-
-    def check_fast(
-        self, points: np.ndarray, grid: tuple[int, ...]
-    ) -> tuple[Deviation, torch.dtype]:
-        """How far fewer bits are from exact arithmetic at nine points, and which they are."""
-        fast, exact = (
-            make_evaluator(self.origin, self.request, self.directions, arithmetic)
-            for arithmetic in ("fast", "exact")
-        )
-        found = sentinel_deviation(
-            fast,
-            exact,
-            points=points,
-            grid=grid,
-            examples=self.examples,
-            chunks=self._chunks(SENTINEL_EXAMPLES),
-        )
-        return found, fast.compute_dtype
-
-
-def _own(precision: str) -> Arithmetic:
-    return "float64" if precision == "float64" else "exact"
-
-
-def make_evaluator(
-    origin: Origin,
-    request: ScanRequest,
-    directions: tuple[Tensor, ...],
-    arithmetic: Arithmetic,
-    fast_dtype: torch.dtype | None = None,
-) -> PointEvaluator:
-    """Something that can be moved over the plane and asked for sums.
-
-    Args:
-        origin: The model at the origin.
-        request: What is asked for.
-        directions: Of the scan.
-        arithmetic: To compute with.
-        fast_dtype: What `fast` was found to be when the scan began; None to find out.
-
-    Returns:
-        The evaluator, with the micro-batch found best before or the device's usual one.
-
-    Raises:
-        LossvizError: There is nothing to evaluate it on.
-    """
-    examples = origin.bench.prepared(request.splits[0], origin.device, origin.dtype)
-    if len(examples) == 0:
-        raise LossvizError(f"the {request.splits[0]} split has no examples")
-    layout = cell_layout(request.num_points, len(request.splits), examples.num_classes)
-    usual = (micro_batch_for(origin.device), 0.0)
-    micro_batch, _ = origin.bench.rates.get((origin.device, arithmetic), usual)
-    return PointEvaluator(
-        origin.movable,
-        directions,
-        dtype=origin.dtype,
-        arithmetic=arithmetic,
-        micro_batch=micro_batch,
-        with_confusion=layout.has_confusion,
-        sample=examples.inputs(0, 1, origin.dtype),
-        statistics=_statistics(origin, request),
-        first_layer_bytes=FIRST_LAYER_BYTES,
-        clock=time.perf_counter,
-        fast_dtype=fast_dtype,
-    )
-
-
-def _statistics(origin: Origin, request: ScanRequest) -> Frozen | Recompute | Interpolate:
-    match request.batch_norm:
-        case "frozen":
-            return Frozen()
-        case "recompute":
-            return Recompute(origin.bench.prepared("train", origin.device, origin.dtype))
-        case "interpolate":
-            other = other_checkpoint(origin, request.directions[0])
-            buffers: Mapping[str, Tensor] = {
-                name: to_tensor(values, other.views.get(name, "")).to(origin.device)
-                for name, values in other.buffers.items()
-            }
-            return Interpolate(buffers)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
