@@ -418,9 +418,54 @@ def test_a_class_has_its_gradient_taken_once_for_all_scans_of_a_checkpoint(
         ScanReader(run, submit(run, ask(*map(ego, pair), **LAST))) for pair in ((1, 2), (2, 5))
     ]
     serve(run)
-    assert asked == [(1, 2), (5,)]
+    # What follows is made ahead, while there is nothing else to do.
+    assert asked[:2] == [(1, 2), (5,)]
+    assert all(asked.count(classes) == 1 for classes in asked)
     first, second = (scan.directions() for scan in scans)
     assert np.array_equal(first[1], second[0])
+
+
+def test_an_idle_worker_makes_the_directions_of_the_other_classes_ahead(
+    run, serve, monkeypatch
+):
+    asked = []
+    honest = scan_axes.ego_directions
+
+    def count(model, examples, classes, **options):
+        asked.append(classes)
+        return honest(model, examples, classes, **options)
+
+    monkeypatch.setattr(scan_axes, "ego_directions", count)
+    scan = ScanReader(run, submit(run, ask(ego(1), ego(2), **LAST)))
+    serve(run, idle_seconds=2.0)
+    assert scan.head().state == ScanState.DONE
+    assert asked == [(1, 2), *((k,) for k in (0, 3, 4, 5, 6, 7, 8, 9))]
+
+
+def test_nothing_is_made_ahead_while_the_run_is_trained(run, serve, monkeypatch):
+    monkeypatch.setattr("lossviz_trainer.duty.DutyCycle.is_trained", lambda _: True)
+    made = []
+    monkeypatch.setattr(scan_axes, "make_ahead", lambda _: made.append(1))
+    monkeypatch.setattr("lossviz_trainer.scanning.make_ahead", lambda _: made.append(1))
+    scan = ScanReader(run, submit(run, ask(ego(1), **LAST)))
+    serve(run, idle_seconds=0.5)
+    assert scan.head().state == ScanState.DONE
+    assert made == []
+
+
+def test_a_scan_asked_for_meanwhile_comes_before_what_is_made_ahead(run, serve, monkeypatch):
+    honest = scan_axes.ego_directions
+    later = []
+
+    def ask_meanwhile(model, examples, classes, **options):
+        if len(classes) == 1 and not later:
+            later.append(ScanReader(run, submit(run, ask(gaussian(3), **LAST))))
+        return honest(model, examples, classes, **options)
+
+    monkeypatch.setattr(scan_axes, "ego_directions", ask_meanwhile)
+    submit(run, ask(ego(1), ego(2), **LAST))
+    serve(run, idle_seconds=1.0)
+    assert later[0].head().state == ScanState.DONE
 
 
 def test_a_chunk_layout_of_another_version_is_begun_anew(run, scanned, monkeypatch):

@@ -26,7 +26,7 @@ from lossviz_analysis.weightspace.orthonormal import orthonormalise, unit
 from lossviz_analysis.weightspace.trajectory import principal_components, project
 from lossviz_analysis.weightspace.vector import MovableModel
 from lossviz_trainer.packing import to_tensor
-from lossviz_trainer.workbench import Workbench
+from lossviz_trainer.workbench import REMEMBERED_BYTES, Workbench
 
 _Made = TypeVar("_Made")
 
@@ -224,6 +224,27 @@ def _make_ego(origin: Origin, request: ScanRequest) -> None:
         return
     for number, direction in _ego_directions(origin, tuple(wanted)).items():
         origin.bench.remember(_key(origin, "ego", number), direction)
+
+
+def make_ahead(origin: Origin) -> bool:
+    """Make one ego direction that is not known yet: whoever looks at a pair looks at others.
+
+    Args:
+        origin: Of a scan that is done; the model is at the origin.
+
+    Returns:
+        Whether there was one to make, and room to keep it.
+    """
+    train = origin.bench.data(origin.device).train
+    if train.num_classes * origin.movable.base.nbytes > REMEMBERED_BYTES:
+        return False
+    present = set(train.labels.unique().tolist())
+    for number in range(train.num_classes):
+        if number in present and origin.bench.remembered(_key(origin, "ego", number)) is None:
+            made = _ego_directions(origin, (number,))[number]
+            origin.bench.remember(_key(origin, "ego", number), made)
+            return True
+    return False
 
 
 def _ego(origin: Origin, number: int) -> Tensor:

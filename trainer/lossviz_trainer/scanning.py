@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from lossviz_analysis.weightspace.planner import Planner
 from lossviz_analysis.weightspace.scan import CellChunks, Engine, scan, totals_of
 from lossviz_trainer.device import choose_devices
 from lossviz_trainer.pool import Pool
+from lossviz_trainer.scan_axes import make_ahead
 from lossviz_trainer.scan_setup import (
     Running,
     Setup,
@@ -118,6 +120,7 @@ def compute(
     began = time.monotonic()
     devices = choose_devices(request.device)
     attention = _Attention(writer, should_stop)
+    bench.ahead = None
     try:
         setup, notes = set_up(bench, writer, request, devices[0], attention)
         planner = _planner(setup, writer)
@@ -126,9 +129,12 @@ def compute(
             report = _first_report(setup, force, notes, seconds=time.monotonic() - began)
             writer.report(report)
             writer.flush(force=True)
-            return _run(setup, writer, planner, force, should_stop, rest, report)
+            end = _run(setup, writer, planner, force, should_stop, rest, report)
     except _AbandonedError:
         return ScanState.CANCELLED if writer.is_cancelled() else None
+    if end == ScanState.DONE and request.classes:
+        bench.ahead = partial(make_ahead, replace(setup.origin, on_batch=bench.listen))
+    return end
 
 
 class _Force:

@@ -1,6 +1,7 @@
 """A run's data, models and directions, kept on a device from one scan to the next."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -43,12 +44,21 @@ class Workbench:
         self.rates: dict[tuple[torch.device, str], tuple[int, float]] = {}
         """Best micro-batch and images a second, by device and arithmetic."""
         self.trust = trust
+        self.ahead: Callable[[], bool] | None = None
+        """Does a piece of work that the next scan may need; False when there is none."""
+        self.on_idle: Callable[[], None] | None = None
+        """Called now and then while it does; what it raises interrupts it."""
         self._recorded: RecordedProblem | None = None
         self._data: dict[torch.device, ResidentData] = {}
         self._prepared: dict[tuple[torch.device, torch.dtype, str], Examples] = {}
         self._models: dict[tuple[torch.device, torch.dtype], nn.Module] = {}
         self._content: tuple[int, Checkpoint] | None = None
         self._directions: OrderedDict[tuple[object, ...], Tensor] = OrderedDict()
+
+    def listen(self) -> None:
+        """Let work that is done ahead be interrupted."""
+        if self.on_idle is not None:
+            self.on_idle()
 
     def info(self, number: int) -> CheckpointInfo:
         """What is known of a checkpoint.
@@ -132,7 +142,7 @@ class Workbench:
         self._prepared.clear()
         self._models.clear()
         self._directions.clear()
-        self._recorded = None
+        self._recorded = self.ahead = None
         torch.cuda.empty_cache()
 
 

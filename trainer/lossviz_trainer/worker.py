@@ -21,7 +21,7 @@ from lossviz_analysis.store.schema import ScanState
 from lossviz_analysis.store.space import is_disk_full
 from lossviz_trainer.daemon import StopFlag
 from lossviz_trainer.device import choose_devices
-from lossviz_trainer.duty import duty_for
+from lossviz_trainer.duty import DutyCycle, duty_for
 from lossviz_trainer.scanning import compute
 from lossviz_trainer.workbench import Workbench
 
@@ -76,13 +76,20 @@ class _Queue:
         self._seen = -1
         self._looked = -math.inf
 
-    def waiting(self) -> list[ScanReader]:
-        """What is to be done, oldest first; nothing where nothing has changed."""
+    def has_changed(self) -> bool:
+        """Whether something may have been asked for since nothing was found."""
+        return self._modified() != self._seen
+
+    def _modified(self) -> int:
         # Asking for a scan renames a folder into this one.
         try:
-            changed = (self._run / "scans").stat().st_mtime_ns
+            return (self._run / "scans").stat().st_mtime_ns
         except OSError:
-            changed = 0
+            return 0
+
+    def waiting(self) -> list[ScanReader]:
+        """What is to be done, oldest first; nothing where nothing has changed."""
+        changed = self._modified()
         now = time.monotonic()
         if changed == self._seen and now - self._looked < LOOK_SECONDS:
             return []
@@ -102,7 +109,8 @@ def _serve(run: Path, bench: Workbench, stop: StopFlag, idle_seconds: float) -> 
             if is_warm and idle >= COOL_SECONDS:
                 bench.cool_down()
                 is_warm = False
-            time.sleep(POLL_SECONDS)
+            if not _work_ahead(bench, queue, stop):
+                time.sleep(POLL_SECONDS)
             continue
         is_warm = True
         try:
@@ -116,6 +124,35 @@ def _serve(run: Path, bench: Workbench, stop: StopFlag, idle_seconds: float) -> 
         if bench.lacks_trust:
             return  # so that a worker that is trusted can take this one's place
         idle_since = time.monotonic()
+
+
+class _WantedError(Exception):
+    """There is something better to do."""
+
+
+def _work_ahead(bench: Workbench, queue: _Queue, stop: StopFlag) -> bool:
+    """Do a piece of what the next scan may need, unless the run is being trained.
+
+    Returns:
+        Whether something was done, or is to be done now.
+    """
+    if bench.ahead is None or DutyCycle(bench.reader.path).is_trained():
+        return False
+
+    def look() -> None:
+        if stop() or queue.has_changed():
+            raise _WantedError
+
+    bench.on_idle = look
+    try:
+        if bench.ahead():
+            return True
+    except _WantedError:
+        return True
+    except Exception:
+        log.exception("nothing could be made ahead")
+    bench.ahead = None
+    return False
 
 
 def _take(scan: ScanReader, bench: Workbench, stop: StopFlag) -> None:
