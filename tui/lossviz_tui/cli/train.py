@@ -230,27 +230,28 @@ def _follow(reader: RunReader, process: subprocess.Popen[bytes]) -> int:
     """Show a run's progress until its daemon has left; the exit code to leave with."""
     console = Console(stderr=True)
     console.print(f"run {clean_text(str(reader.path), 200)}", highlight=False, markup=False)
-    interrupted = False
+    # Counted, not raised: an exception can be lost where it happens to be raised.
+    presses: list[int] = []
     previous = signal.signal(signal.SIGHUP, _terminate(process))
+    before = signal.signal(signal.SIGINT, lambda number, _frame: presses.append(number))
+    is_asked = False
     try:
         with _bar(console) as progress:
             task = progress.add_task("", total=None, epoch="", figures="")
-            while process.poll() is None and is_held(reader.path):
-                try:
-                    _update(progress, task, reader)
-                    time.sleep(POLL_SECONDS)
-                except KeyboardInterrupt:
-                    if interrupted:
-                        break
-                    interrupted = True
+            while process.poll() is None and is_held(reader.path) and len(presses) < 2:
+                if presses and not is_asked:
+                    is_asked = True
                     console.print("asking the daemon to checkpoint and leave ...")
                     process.send_signal(signal.SIGTERM)
+                _update(progress, task, reader)
+                time.sleep(POLL_SECONDS)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=5)
             _update(progress, task, reader)
     finally:
         signal.signal(signal.SIGHUP, previous)
-    if interrupted:
+        signal.signal(signal.SIGINT, before)
+    if presses:
         return 130
     found = standing(reader, reader.head())
     if found.state == RunState.FAILED:
