@@ -33,6 +33,7 @@ from lossviz_analysis.weightspace.vector import MovableModel
 
 Arithmetic = Literal["exact", "fast", "float64"]
 
+_AS_FAST = 0.97
 _CLEARLY_SLOWER = 0.85
 _TIMED_REPEATS = 2
 _ALIVE = 4
@@ -424,19 +425,22 @@ def best_micro_batch(
     Returns:
         The size, and examples a second.
     """
-    best = (sizes[0], 0.0)
+    rates: dict[int, float] = {}
     for size in sizes:
-        if size > len(examples) and best[1] > 0.0:
+        if size > len(examples) and rates:
             break
         try:
-            rate = evaluator.forward_rate(examples, size, clock)
+            rates[size] = evaluator.forward_rate(examples, size, clock)
         except torch.OutOfMemoryError:
             break
-        if rate > best[1]:
-            best = size, rate
-        if rate < _CLEARLY_SLOWER * best[1]:
+        if rates[size] < _CLEARLY_SLOWER * max(rates.values()):
             break
-    return best
+    if not rates:
+        return sizes[0], 0.0
+    best = max(rates.values())
+    # Of sizes that the clock cannot tell apart the largest: it has the fewest calls.
+    size = max(size for size, rate in rates.items() if rate >= _AS_FAST * best)
+    return size, rates[size]
 
 
 def forward_bytes(evaluator: PointEvaluator, examples: Examples) -> int:
