@@ -128,7 +128,11 @@ class Ordeal:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             if time.monotonic() > deadline:
-                raise TimeoutError(what)
+                head = self.reader.head()
+                raise TimeoutError(
+                    f"waited for: {what}; the run is {self.word()}, {self.reader.message()!r}, "
+                    f"{head.num_records} records, checkpoint {head.latest_checkpoint}"
+                )
             time.sleep(0.01)
 
     def word(self) -> str:
@@ -202,7 +206,10 @@ class Ordeal:
             self.tally.seen["scans refused on a full disk"] += 1
             if "\n" in str(error) or not str(error):
                 self.complain("scan", f"refused with {error!r}")
-        if left := [p.name for p in (self.run / "scans").glob(".2*")]:
+        scans = self.run / "scans"
+        if left := [
+            str(p.relative_to(scans)) for q in scans.glob(".2*") for p in (q, *q.rglob("*"))
+        ]:
             self.complain("leftover", f"{left} of a refused scan")
 
     def wait_it_out(self, life: Life) -> None:

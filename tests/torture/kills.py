@@ -395,9 +395,12 @@ class OneRun:
         )
 
     def finish_scans(self) -> None:
-        """A worker is left alone until all scans are done, then does some of them again."""
-        if self._worker is not None:
-            self._nursery.bury(self._worker, signal.SIGKILL)
+        """A last worker is killed, the next left alone; then it does some scans again."""
+        worker = self._worker or self._nursery.work(self._run, self._torture.plant)
+        self._lives["workers"] += self._worker is None
+        self._worker = None
+        if self._nursery.bury(worker, signal.SIGKILL) == -signal.SIGKILL:
+            self._lives["workers killed"] += 1
         done: dict[str, ScanReader] = {}
         for scan in self._finished_by(self._torture.plant):
             state = scan.head().state

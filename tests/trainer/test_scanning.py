@@ -1,5 +1,6 @@
 """The scan worker: what it computes, how it fails, and that it can be interrupted anywhere."""
 
+import json
 import math
 import os
 import shutil
@@ -351,6 +352,28 @@ def test_an_interrupted_scan_ends_with_the_same_bits(run, serve, leave_after):
     assert np.array_equal(whole.directions(), parts.directions())
     assert whole.cells().tobytes() == parts.cells().tobytes()
     assert whole.head().total == parts.head().total
+
+
+def test_who_goes_on_keeps_the_micro_batch(run, serve, monkeypatch):
+    # A plain model's bits depend on it, and the clock may choose another one every time.
+    name = "lossviz_trainer.scan_setup.best_micro_batch"
+    scan = scan_of(run, ask(ego(1), gaussian(0), precision="float64"))
+    monkeypatch.setattr(name, lambda *_: (37, 1.0))
+    interrupted_after(run, scan, 2)
+    assert scan.report().micro_batch == 37
+    monkeypatch.setattr(name, lambda *_: (64, 1.0))
+    serve(run)
+    assert (state_of(scan), scan.report().micro_batch) == (ScanState.DONE, 37)
+
+
+def test_a_micro_batch_beyond_belief_is_measured_anew(run, serve):
+    scan = scan_of(run, ask(gaussian(0)))
+    interrupted_after(run, scan, 1)
+    path = scan.folder / "report.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"micro_batch": 10**12}))
+    serve(run)
+    assert state_of(scan) == ScanState.DONE
+    assert scan.report().micro_batch <= 1_000
 
 
 def test_an_interrupted_scan_of_an_earlier_checkpoint_goes_on_after_another(run, serve):

@@ -42,11 +42,30 @@ class _Worker:
     visits: list[Visit] = field(default_factory=list[Visit])
 
 
+@dataclass(frozen=True)
+class _Job:
+    """What a process is told at its start."""
+
+    run: str
+    scan_id: str
+    device: str
+    micro_batch: int | None
+    """None for the best on its own device."""
+    threads: int
+    trust: bool
+
+
 class Pool:
     """Processes that share a scan."""
 
     def __init__(
-        self, run: Path, scan_id: str, devices: tuple[torch.device, ...], *, trust: bool
+        self,
+        run: Path,
+        scan_id: str,
+        devices: tuple[torch.device, ...],
+        *,
+        micro_batch: int,
+        trust: bool,
     ) -> None:
         """Start one process for each device.
 
@@ -54,6 +73,7 @@ class Pool:
             run: The run's folder.
             scan_id: The scan, which has begun.
             devices: One may be named several times.
+            micro_batch: Of the processes on devices of the first one's kind.
             trust: Whether to call the factory of a run the user did not record.
         """
         self.notes: list[str] = []
@@ -64,10 +84,10 @@ class Pool:
         self._workers: list[_Worker] = []
         for number, device in enumerate(devices):
             here, there = context.Pipe()
+            given = micro_batch if device.type == devices[0].type else None
+            job = _Job(str(run), scan_id, str(device), given, threads, trust)
             process = context.Process(
-                target=_serve,
-                args=(there, os.getpid(), str(run), scan_id, str(device), threads, trust),
-                daemon=True,
+                target=_serve, args=(there, os.getpid(), job), daemon=True
             )
             process.start()
             there.close()
@@ -175,22 +195,14 @@ class Pool:
         )
 
 
-def _serve(
-    connection: Connection,
-    parent: int,
-    run: str,
-    scan_id: str,
-    device: str,
-    threads: int,
-    trust: bool,
-) -> None:
+def _serve(connection: Connection, parent: int, job: _Job) -> None:
     """Evaluate visits until nobody asks any more."""
     # The parent hears the signals meant for the worker, and ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(job.threads)
     with contextlib.suppress(EOFError, OSError):
         try:
-            evaluate = _engine_for(Path(run), scan_id, device, trust=trust)
+            evaluate = _engine_for(job)
         except LossvizError as error:
             connection.send(str(error))
             return
@@ -200,12 +212,11 @@ def _serve(
                 connection.send(evaluate(connection.recv()))
 
 
-def _engine_for(
-    run: Path, scan_id: str, device: str, *, trust: bool
-) -> Callable[[list[Visit]], list[CellChunks]]:
-    bench = Workbench(run, trust=trust)
-    request = ScanReader(run, scan_id).request
-    setup = attach(bench, scan_id, request, torch.device(device))
+def _engine_for(job: _Job) -> Callable[[list[Visit]], list[CellChunks]]:
+    run = Path(job.run)
+    bench = Workbench(run, trust=job.trust)
+    request = ScanReader(run, job.scan_id).request
+    setup = attach(bench, job.scan_id, request, torch.device(job.device), job.micro_batch)
     if setup is None:
-        raise LossvizError(f"scan {scan_id} has not begun")
+        raise LossvizError(f"scan {job.scan_id} has not begun")
     return make_engine(setup).engine.evaluate

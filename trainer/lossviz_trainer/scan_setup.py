@@ -35,6 +35,8 @@ _FAST_DTYPES = {
     for dtype in (torch.float16, torch.bfloat16, torch.float32)
 }
 
+MAX_MICRO_BATCH = 2**16
+"""Beyond it a report is not believed."""
 ROOM_AROUND_THE_WAY = 0.15
 """Of the trajectory's extent along an axis, beyond either end."""
 
@@ -50,6 +52,8 @@ class Setup:
     coordinates: tuple[np.ndarray, ...]
     splits: tuple[Examples, ...]
     arithmetic: Arithmetic
+    micro_batch: int | None = None
+    """With which the scan has begun, so that what is left gets the same bits."""
 
     @property
     def task(self) -> Task:
@@ -99,7 +103,11 @@ def set_up(
 
 
 def attach(
-    bench: Workbench, scan_id: str, request: ScanRequest, device: torch.device
+    bench: Workbench,
+    scan_id: str,
+    request: ScanRequest,
+    device: torch.device,
+    micro_batch: int | None = None,
 ) -> Setup | None:
     """The setup of a scan that has begun, for a further worker or a further process.
 
@@ -108,6 +116,7 @@ def attach(
         scan_id: The scan.
         request: What is asked for.
         device: Where to compute.
+        micro_batch: To compute with; None for the one that the scan's report names, if any.
 
     Returns:
         The setup; None where the scan has not begun, or was begun by a version whose chunks
@@ -132,7 +141,19 @@ def attach(
         coordinates=stored.coordinates(),
         splits=splits,
         arithmetic=word if word in ("fast", "float64") else "exact",
+        micro_batch=micro_batch or _reported_micro_batch(stored, geometry, device),
     )
+
+
+def _reported_micro_batch(
+    stored: ScanReader, geometry: ScanGeometry, device: torch.device
+) -> int | None:
+    """What the scan has been computed with; None where a device of another kind goes on."""
+    was_on_cpu = geometry.provenance.get("device") == "cpu"
+    found = stored.report().micro_batch
+    if was_on_cpu != (device.type == "cpu") or not 0 < found <= MAX_MICRO_BATCH:
+        return None
+    return found
 
 
 def _origin(bench: Workbench, request: ScanRequest, device: torch.device) -> Origin:
@@ -284,7 +305,8 @@ def make_engine(setup: Setup) -> Running:
         origin.bench.rates[key] = best_micro_batch(
             evaluator, setup.splits[0], time.perf_counter
         )
-    evaluator.micro_batch, rate = origin.bench.rates[key]
+    best, rate = origin.bench.rates[key]
+    evaluator.micro_batch = setup.micro_batch or best
     engine = Engine(
         ScanProblem(
             evaluator=evaluator,

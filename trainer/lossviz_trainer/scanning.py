@@ -184,7 +184,13 @@ def _workforce(
             yield _Force(running, None, devices[0])
             return
         with contextlib.closing(
-            Pool(bench.reader.path, writer.folder.name, devices, trust=bench.trust)
+            Pool(
+                bench.reader.path,
+                writer.folder.name,
+                devices,
+                micro_batch=running.evaluator.micro_batch,
+                trust=bench.trust,
+            )
         ) as pool:
             yield _Force(running, pool, devices[0])
 

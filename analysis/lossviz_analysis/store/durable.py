@@ -75,6 +75,36 @@ def put(path: Path, content: bytes | bytearray | memoryview, *, durable: bool) -
         fsync_folder(path.parent)
 
 
+def put_somehow(path: Path, content: bytes) -> None:
+    """Replace a small file durably; on a full disk by writing over it where it lies.
+
+    That needs no room as long as the new content fits into the block of the old one. A reader
+    may for a moment see both mixed; a power cut leaves one of them where they are not longer
+    than a sector of the drive.
+
+    Args:
+        path: The file; its folder must be there.
+        content: Its new content.
+
+    Raises:
+        OSError: Neither was possible.
+    """
+    try:
+        put(path, content, durable=True)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            before = os.fstat(descriptor).st_size
+            if os.pwrite(descriptor, content.ljust(before), 0) < len(content):
+                raise
+            os.ftruncate(descriptor, len(content))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def fsync_tree(folder: Path) -> None:
     """Make a freshly written folder durable, files first."""
     for root, _, files in os.walk(folder, topdown=False):

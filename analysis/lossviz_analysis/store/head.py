@@ -11,7 +11,7 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
-from lossviz_analysis.store.durable import put
+from lossviz_analysis.store.durable import put, put_somehow
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.files import read_regular
 from lossviz_analysis.store.schema import (
@@ -137,11 +137,14 @@ class ScanHead:
         )
 
 
+def _block(values: np.ndarray) -> bytes:
+    content = np.ascontiguousarray(values).tobytes()
+    return content + google_crc32c.value(content).to_bytes(4, "little")
+
+
 def write_block(path: Path, values: np.ndarray, *, durable: bool) -> None:
     """Replace the only chunk of a small uncompressed array with the crc32c codec."""
-    content = np.ascontiguousarray(values).tobytes()
-    checksum = google_crc32c.value(content).to_bytes(4, "little")
-    put(path, content + checksum, durable=durable)
+    put(path, _block(values), durable=durable)
 
 
 def read_block(path: Path, dtype: str, length: int) -> np.ndarray:
@@ -164,6 +167,11 @@ def read_block(path: Path, dtype: str, length: int) -> np.ndarray:
 def write_head(folder: Path, head: RunHead | ScanHead, *, durable: bool = True) -> None:
     """Publish a head: from here on what it names is committed."""
     write_block(folder / "head" / "c.0", head.slots(), durable=durable)
+
+
+def write_state(folder: Path, head: RunHead) -> None:
+    """Publish a head that names nothing new but a state, also on a full disk."""
+    put_somehow(folder / "head" / "c.0", _block(head.slots()))
 
 
 def _read_slots(folder: Path) -> np.ndarray:

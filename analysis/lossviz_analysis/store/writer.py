@@ -31,7 +31,7 @@ from lossviz_analysis.store.durable import (
     PARTIAL_SUFFIX,
     TRASH_PREFIX,
     discard,
-    put,
+    put_somehow,
     set_aside,
     sweep,
 )
@@ -42,6 +42,7 @@ from lossviz_analysis.store.head import (
     read_run_head,
     write_block,
     write_head,
+    write_state,
 )
 from lossviz_analysis.store.lock import WriterLock
 from lossviz_analysis.store.pins import Pins
@@ -291,8 +292,11 @@ class RunWriter:
         """
         with self._publishing:
             self._check_still_mine()
-            put(self.path / MESSAGE_NAME, message.encode(), durable=True)
-            self._publish(state=state)
+            try:
+                # Never empty, so that there is a block to write over.
+                put_somehow(self.path / MESSAGE_NAME, f"{message}\n".encode())
+            finally:
+                self._publish(is_only_state=True, state=state)
 
     def pulse_is_due(self) -> bool:
         """Whether a sign of life given now would be written."""
@@ -343,8 +347,12 @@ class RunWriter:
             write_block(live / "heartbeat" / "c.0", np.array(values, "<f8"), durable=False)
             write_block(live / "steps" / "c.0.0", self._ring, durable=False)
 
-    def _publish(self, **changes: int) -> None:
+    def _publish(self, *, is_only_state: bool = False, **changes: int) -> None:
         """Commit what was written by naming it in the head.
+
+        Args:
+            is_only_state: Nothing is committed; such a head may be written over the old one.
+            **changes: What is different from the head before.
 
         Raises:
             OSError: The head could not be written durably.
@@ -352,8 +360,9 @@ class RunWriter:
         with self._publishing:
             self._check_still_mine()
             head = self._head.next(**changes)
+            write = write_state if is_only_state else write_head
             try:
-                write_head(self.path / "records", head)
+                write(self.path / "records", head)
             except OSError:
                 # Renamed, though its folder was not synced: readers have seen it, so it stands,
                 # and the next head makes it durable.

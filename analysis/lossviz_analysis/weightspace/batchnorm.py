@@ -1,6 +1,7 @@
 """Batch-norm running statistics at another point of weight space."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -119,35 +120,57 @@ class Interpolation:
         return True
 
 
-class _Moments:
+class Moments:
     """Mean and centred second moment of one layer's input, per channel, in float64."""
 
     def __init__(self, layer: BatchNorm) -> None:
+        """Begin with nothing.
+
+        Args:
+            layer: Has `num_features` channels.
+        """
+        device = next((b.device for b in layer.buffers(recurse=False)), None)
         self.count = 0
-        self.mean = torch.zeros_like(_running(layer)[0], dtype=torch.float64)
+        self.mean = torch.zeros(layer.num_features, dtype=torch.float64, device=device)
         self.squares = self.mean.clone()
         """Sum of squared deviations from the mean."""
 
-    def add(self, count: int, mean: Tensor, variance: Tensor) -> None:
-        """Join a batch to what is there (Chan, Golub and LeVeque 1983, eqs. 2.1a and 2.1b)."""
+    def add(self, count: int, mean: Tensor, squares: Tensor) -> None:
+        """Join a sample to what is there (Chan, Golub and LeVeque 1983, eqs. 2.1a and 2.1b).
+
+        Args:
+            count: Of its numbers, for each channel.
+            mean: Of each channel, in float64.
+            squares: Sum of squared deviations from it, in float64.
+        """
         total = self.count + count
         apart = mean - self.mean
         self.mean = self.mean + apart * (count / total)
-        self.squares = (
-            self.squares
-            + variance * (count - 1)
-            + apart.square() * (self.count * count / total)
-        )
+        self.squares = self.squares + squares + apart.square() * (self.count * count / total)
         self.count = total
+
+    def write(self, layer: BatchNorm) -> None:
+        """Make these a layer's running statistics, the variance unbiased; nothing if empty."""
+        if self.count:
+            mean, variance = _running(layer)
+            mean.copy_(self.mean)
+            variance.copy_(self.squares / max(1, self.count - 1))
 
     def hook(self, layer: BatchNorm, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
         """Take a batch's moments from the layer, which has just computed them."""
         count = inputs[0].numel() // inputs[0].shape[1]
         mean, variance = _running(layer)
-        self.add(count, mean.double(), variance.double())
+        self.add(count, mean.double(), variance.double() * (count - 1))
         # The next batch is mixed in with weight 1, but 0 times NaN is NaN.
         mean.zero_()
         variance.zero_()
+
+
+def whole_batches(num_examples: int) -> list[range]:
+    """Equal batches of at least 1,000 examples, or of all."""
+    number = max(1, num_examples // MIN_BATCH)
+    edges = [num_examples * k // number for k in range(number + 1)]
+    return [range(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
 @torch.no_grad()
@@ -158,15 +181,27 @@ def recompute_statistics(model: nn.Module, examples: Examples, *, dtype: torch.d
     al. 2024; Garipov et al. 2018). Unlike the usual average over batches, a layer's moments are
     pooled over all examples: batches of 128 averaged are 0.6 % off near a minimum. The moments
     of a batch are those the layer computes anyway, so that pooling costs no pass over the
-    activations. The model is left in eval mode.
+    activations. The model is left in eval mode. `lockstep` is faster where it can be used.
 
     Args:
         model: Its batch-norm layers are changed in place.
         examples: The training examples.
         dtype: Of the computation.
     """
+    batches = (examples.inputs(b.start, b.stop, dtype) for b in whole_batches(len(examples)))
+    statistics_from(model, batches)
+
+
+@torch.no_grad()
+def statistics_from(model: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set running means and variances to those of batches, each normalised by its own.
+
+    Args:
+        model: Its batch-norm layers are changed in place; left in eval mode.
+        batches: Inputs of the model.
+    """
     layers = list(batch_norms(model).values())
-    moments = [_Moments(layer) for layer in layers]
+    moments = [Moments(layer) for layer in layers]
     handles = [
         layer.register_forward_hook(m.hook) for layer, m in zip(layers, moments, strict=True)
     ]
@@ -178,11 +213,8 @@ def recompute_statistics(model: nn.Module, examples: Examples, *, dtype: torch.d
         layer.momentum = 1.0
         layer.reset_running_stats()
     try:
-        num_batches = max(1, len(examples) // MIN_BATCH)
-        for number in range(num_batches):
-            start = len(examples) * number // num_batches
-            stop = len(examples) * (number + 1) // num_batches
-            model(examples.inputs(start, stop, dtype))
+        for batch in batches:
+            model(batch)
     finally:
         for handle in handles:
             handle.remove()
@@ -193,7 +225,4 @@ def recompute_statistics(model: nn.Module, examples: Examples, *, dtype: torch.d
         for buffer, before in buffers:
             buffer.copy_(before)
     for layer, m in zip(layers, moments, strict=True):
-        if m.count:
-            mean, variance = _running(layer)
-            mean.copy_(m.mean)
-            variance.copy_(m.squares / max(1, m.count - 1))
+        m.write(layer)

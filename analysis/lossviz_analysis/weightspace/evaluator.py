@@ -28,6 +28,7 @@ from lossviz_analysis.weightspace.batchnorm import (
 from lossviz_analysis.weightspace.evaluation import ClassSums, batches, class_sums
 from lossviz_analysis.weightspace.examples import Examples
 from lossviz_analysis.weightspace.first_layer import FirstLayer
+from lossviz_analysis.weightspace.lockstep import Lockstep
 from lossviz_analysis.weightspace.twins import Choice, Gate, choose_exact, choose_fast
 from lossviz_analysis.weightspace.vector import MovableModel
 
@@ -44,10 +45,10 @@ shortcut, and what goes into a convolution and comes out."""
 class PointEvaluator:
     """Evaluates a model at one point of weight space after another.
 
-    Nothing between `move_to` and the sums waits for the device. In float32 on a CPU, where the
-    description names oneDNN, the bits of the sums depend neither on the micro-batch nor on
-    which chunks are asked for together. Several evaluators may share a model: each goes to its
-    point by its own `move_to`.
+    Nothing between `move_to` and the sums waits for the device. On a CPU the bits of the sums
+    do not depend on which chunks are asked for together and, in float32 where the description
+    names oneDNN, not on the micro-batch or the number of threads either. Several evaluators may
+    share a model: each goes to its point by its own `move_to`.
     """
 
     def __init__(
@@ -115,9 +116,19 @@ class PointEvaluator:
             case _:
                 assert_never(arithmetic)
         self._twin = choice.twin
+        on_cpu = movable.base.device.type == "cpu"
+        self._may_join_chunks = gate.is_per_example and (choice.has_steady_bits or not on_cpu)
+        """Whether a micro-batch may hold examples of two chunks."""
         self.compute_dtype = dtype if self._twin is None else self._twin.dtype
         """Of weights and activations; for `fast`, what was found to be fast."""
         words = [choice.description]
+        self._lockstep: Lockstep | None = None
+        if isinstance(self._statistics, Recompute) and self._twin is not None:
+            if gate.is_per_example and self._twin.graph is not None:
+                self._lockstep = Lockstep.of(movable.model, self._statistics.examples, dtype)
+            words.append(
+                "batch statistics " + ("in lockstep" if self._lockstep else "by passes")
+            )
         self._forward: Callable[[Tensor], Tensor] = self._twin or movable.model
         self._compiled: Callable[[Tensor], Tensor] | None = None
         if should_compile:
@@ -181,7 +192,10 @@ class PointEvaluator:
 
     def _recompute(self, examples: Examples) -> None:
         try:
-            recompute_statistics(self._movable.model, examples, dtype=self._dtype)
+            if self._lockstep is not None:
+                self._lockstep.recompute(examples, dtype=self._dtype)
+            else:
+                recompute_statistics(self._movable.model, examples, dtype=self._dtype)
         except torch.OutOfMemoryError:
             raise LossvizError(
                 "the device has not enough memory to recompute batch-norm statistics, which "
@@ -348,7 +362,7 @@ class PointEvaluator:
         if not self._is_whole:
             self._arrive(None)
         spans = [range(examples.bounds[rest.start], examples.bounds[rest.stop])]
-        if not self._is_per_example:
+        if not self._may_join_chunks:
             spans = [examples.chunk(number) for number in rest]
         for span in spans:
             for start, stop in batches(span, self.micro_batch):

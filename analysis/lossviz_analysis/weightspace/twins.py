@@ -135,6 +135,8 @@ class Choice:
     twin: Twin | None
     """None for the model itself."""
     description: str
+    has_steady_bits: bool = False
+    """Whether an example's logits are the same bits in every batch, whatever its size."""
 
 
 def choose_exact(movable: MovableModel, gate: Gate, dtype: torch.dtype) -> Choice:
@@ -163,7 +165,7 @@ def choose_exact(movable: MovableModel, gate: Gate, dtype: torch.dtype) -> Choic
         num_fused = fuse(twin.graph) if with_kernels and twin.graph is not None else 0
         if gate.accepts(twin, twin.refresh, dtype):
             words = _words(twin, with_kernels=with_kernels, num_fused=num_fused)
-            return Choice(twin, words)
+            return Choice(twin, words, has_steady_bits=with_kernels)
     return Choice(None, f"not folded: {reason}")
 
 

@@ -147,7 +147,7 @@ def test_a_state_from_another_thread_is_not_taken_for_somebody_elses(
 ):
     """Between the rename of a head and its being remembered there is an fsync's time."""
     renamed, never = threading.Event(), threading.Event()
-    write = writer_module.write_head
+    write = writer_module.write_state
 
     def write_and_dawdle(folder, head):
         write(folder, head)
@@ -155,7 +155,7 @@ def test_a_state_from_another_thread_is_not_taken_for_somebody_elses(
             renamed.set()
             never.wait(0.05)
 
-    monkeypatch.setattr(writer_module, "write_head", write_and_dawdle)
+    monkeypatch.setattr(writer_module, "write_state", write_and_dawdle)
     with RunWriter(run) as writer:
         speaker = threading.Thread(
             target=writer.set_state, args=(RunState.PAUSED, "a moment"), name="speaker"

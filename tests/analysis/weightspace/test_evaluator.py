@@ -196,6 +196,19 @@ def test_neither_batches_nor_groups_nor_threads_change_a_bit(build, data, name):
     assert len(found) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("branching", torch.float32), ("projection", torch.float64)]
+)
+def test_which_chunks_are_asked_together_changes_no_bit_of_a_plain_model(
+    build, data, name, dtype
+):
+    arithmetic = "exact" if dtype == torch.float32 else "float64"
+    evaluator, *_ = build(name, dtype, arithmetic=arithmetic, micro_batch=48)
+    evaluator.move_to((0.4, -0.3))
+    alone = torch.stack([evaluator.chunk(data, n) for n in range(data.num_chunks)])
+    assert torch.equal(alone, everything(evaluator, data))
+
+
 def test_where_it_has_been_leaves_no_trace(build, data):
     evaluator, *_ = build("mlp", first_layer_bytes=10**5)
     first: dict[tuple[float, ...], Tensor] = {}
