@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 from lossviz_analysis.store.description import RunDescription
-from lossviz_analysis.store.durable import fsync_folder, fsync_tree, make_folder
+from lossviz_analysis.store.durable import fsync_folder, fsync_tree, give_up, make_folder
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.head import RunHead
 from lossviz_analysis.store.schema import (
@@ -76,10 +76,11 @@ def create_run(path: Path, description: RunDescription) -> None:
         fsync_tree(building)
         building.rename(path)
         fsync_folder(path.parent)
-    except OSError as error:
-        raise StoreError(f"{path} cannot be created: {error.strerror}") from error
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+    except BaseException as error:
+        give_up(building)
+        if isinstance(error, OSError):
+            raise StoreError(f"{path} cannot be created: {error.strerror}") from error
+        raise
 
 
 def _sweep_half_made(path: Path) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import errno
 import os
 import shutil
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from zarr.storage import LocalStore
 
 PARTIAL_SUFFIX = ".partial"
 TRASH_PREFIX = ".trash-"
+_LAST_WRITES, _LAST_WRITE_SECONDS = 3, 0.01
 
 
 def fsync_folder(folder: Path) -> None:
@@ -137,6 +139,18 @@ def discard(folder: Path) -> None:
     trash = set_aside(folder)
     if trash is not None:
         shutil.rmtree(trash, ignore_errors=True)
+
+
+def give_up(folder: Path) -> None:
+    """Delete a folder that could not be made whole.
+
+    When one of the files that Zarr writes at once has failed, the threads with the others go
+    on for a moment, and make the folder anew where it is gone.
+    """
+    for _ in range(_LAST_WRITES):
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(_LAST_WRITE_SECONDS)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep(folder: Path) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +13,7 @@ from jaxtyping import Float
 
 from lossviz_analysis.store import fields
 from lossviz_analysis.store.chunks import StoredArray, open_array
-from lossviz_analysis.store.durable import fsync_folder, fsync_tree, put
+from lossviz_analysis.store.durable import fsync_folder, fsync_tree, give_up, put
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.files import read_text
 from lossviz_analysis.store.head import ScanHead, read_scan_head
@@ -283,7 +282,7 @@ def submit(run: Path, request: ScanRequest) -> str:
         building.rename(folder)
         fsync_folder(folder.parent)
     except OSError as error:
-        shutil.rmtree(building, ignore_errors=True)
+        give_up(building)
         raise StoreError(f"{run} cannot be written: {error.strerror}") from None
     return scan_id
 

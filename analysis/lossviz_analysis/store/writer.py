@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -296,7 +296,7 @@ class RunWriter:
                 # Never empty, so that there is a block to write over.
                 put_somehow(self.path / MESSAGE_NAME, f"{message}\n".encode())
             finally:
-                self._publish(is_only_state=True, state=state)
+                self._put_head(write_state, {"state": state})
 
     def pulse_is_due(self) -> bool:
         """Whether a sign of life given now would be written."""
@@ -347,20 +347,20 @@ class RunWriter:
             write_block(live / "heartbeat" / "c.0", np.array(values, "<f8"), durable=False)
             write_block(live / "steps" / "c.0.0", self._ring, durable=False)
 
-    def _publish(self, *, is_only_state: bool = False, **changes: int) -> None:
+    def _publish(self, **changes: int) -> None:
         """Commit what was written by naming it in the head.
-
-        Args:
-            is_only_state: Nothing is committed; such a head may be written over the old one.
-            **changes: What is different from the head before.
 
         Raises:
             OSError: The head could not be written durably.
         """
+        self._put_head(write_head, changes)
+
+    def _put_head(
+        self, write: Callable[[Path, RunHead], None], changes: Mapping[str, int]
+    ) -> None:
         with self._publishing:
             self._check_still_mine()
             head = self._head.next(**changes)
-            write = write_state if is_only_state else write_head
             try:
                 write(self.path / "records", head)
             except OSError:

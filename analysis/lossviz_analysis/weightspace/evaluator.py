@@ -260,6 +260,11 @@ class PointEvaluator:
             )
 
     @property
+    def computes_in_lockstep(self) -> bool:
+        """Whether statistics are recomputed the fast way, see `lockstep`."""
+        return self._lockstep is not None
+
+    @property
     def dtype(self) -> torch.dtype:
         """Of the model's own parameters, and of the examples it is given."""
         return self._dtype

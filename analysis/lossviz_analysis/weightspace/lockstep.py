@@ -75,7 +75,7 @@ class Lockstep:
         self._part = max(_PART, _PART_NUMBERS // max(1, inputs[0].numel()))
         if inputs.device.type != "cpu":
             self._part = inputs.numel()  # a device is filled by whole batches only
-        elif self._channels_last and has_fused_kernels(inputs.dtype):
+        elif has_fused_kernels(inputs.dtype):
             fuse(self._graph)
         self._interpreter = fx.Interpreter(self._graph)
         self._stages = _stages(self._graph)

@@ -240,6 +240,30 @@ def test_puts_that_fail_are_tried_again(start, hand_over, check, until, monkeypa
     assert check(1) == [1]
 
 
+def test_a_disk_without_room_for_any_new_file_is_told_all_the_same(
+    run, writer, start, hand_over, check, until, monkeypatch
+):
+    """Whoever fills it takes what the ballast gives up, too."""
+    writer.set_state(RunState.RUNNING, "all is well")
+    opens, full = Path.open, [True]
+
+    def no_room(path, *words, **options):
+        if full[0] and path.suffix == ".partial":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return opens(path, *words, **options)
+
+    monkeypatch.setattr(Path, "open", no_room)
+    reader = RunReader(run)
+    backlog = start()
+    hand_over(backlog, 1)
+    until(lambda: standing(reader, reader.head()).word == "disk full")
+    until(lambda: reader.message().startswith("the disk is full: 1 epoch waits"))
+    full[0] = False
+    assert backlog.flush(LONG)
+    assert (reader.head().state, reader.message()) == (RunState.RUNNING, "")
+    check(1)
+
+
 def test_a_full_disk_is_told_with_counts_and_taken_back(
     run, writer, start, disk, hand_over, check, until
 ):

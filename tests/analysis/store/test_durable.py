@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import stat
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,10 @@ from lossviz_analysis.store.durable import (
     DurableStore,
     discard,
     fsync_tree,
+    give_up,
     make_folder,
     put,
+    put_somehow,
     sweep,
 )
 
@@ -99,6 +102,85 @@ def test_a_full_disk_leaves_the_old_file_and_no_partial(tmp_path, monkeypatch, f
         put(tmp_path / "x", b"new", durable=True)
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
     assert (tmp_path / "x").read_bytes() == b"old"
+
+
+@pytest.fixture
+def no_new_files(monkeypatch):
+    """A disk without room for another file."""
+    opens = Path.open
+
+    def full(path, *words, **options):
+        if path.suffix == ".partial":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return opens(path, *words, **options)
+
+    monkeypatch.setattr(Path, "open", full)
+
+
+@pytest.mark.parametrize("content", [b"newer", b"n", b"new and longer than before"])
+@pytest.mark.usefixtures("no_new_files")
+def test_without_room_a_small_file_is_written_over(tmp_path, content, events):
+    (tmp_path / "x").write_bytes(b"older")
+    with pytest.raises(OSError, match="No space"):
+        put(tmp_path / "x", content, durable=True)
+    put_somehow(tmp_path / "x", content)
+    assert (tmp_path / "x").read_bytes() == content
+    assert events == [("file", "x")]
+
+
+def test_with_room_nothing_is_written_over(tmp_path, events):
+    (tmp_path / "x").write_bytes(b"older")
+    put_somehow(tmp_path / "x", b"new")
+    assert kinds(events) == ["file", "rename", "folder"]
+    assert (tmp_path / "x").read_bytes() == b"new"
+
+
+@pytest.mark.usefixtures("no_new_files")
+def test_what_does_not_fit_over_the_old_file_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(b"older")
+    monkeypatch.setattr(os, "pwrite", lambda _descriptor, content, _offset: len(content) - 1)
+    with pytest.raises(OSError, match="No space"):
+        put_somehow(tmp_path / "x", b"newer")
+
+
+def test_only_a_full_disk_is_a_reason_to_write_over(tmp_path, monkeypatch):
+    (tmp_path / "x").write_bytes(b"older")
+
+    def broken(*_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(Path, "open", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        put_somehow(tmp_path / "x", b"newer")
+    monkeypatch.undo()
+    assert (tmp_path / "x").read_bytes() == b"older"
+
+
+@pytest.mark.usefixtures("no_new_files")
+def test_no_link_is_written_over(tmp_path):
+    (tmp_path / "other").write_bytes(b"older")
+    (tmp_path / "x").symlink_to(tmp_path / "other")
+    with pytest.raises(OSError, match="symbolic links"):
+        put_somehow(tmp_path / "x", b"newer")
+    assert (tmp_path / "other").read_bytes() == b"older"
+
+
+def test_what_is_given_up_is_gone_though_a_thread_still_writes_into_it(tmp_path):
+    folder, sweeps = tmp_path / "half", threading.Event()
+
+    def late():
+        for _ in range(10):
+            folder.mkdir(exist_ok=True)
+            (folder / "zarr.json").write_bytes(b"{}")
+            if sweeps.wait(0.001):
+                return
+
+    late_writer = threading.Thread(target=late)
+    late_writer.start()
+    give_up(folder)
+    sweeps.set()
+    late_writer.join()
+    assert not folder.exists()
 
 
 def test_sweep_takes_partials_and_trash_and_nothing_else(tmp_path):

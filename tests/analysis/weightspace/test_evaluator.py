@@ -23,6 +23,7 @@ from lossviz_analysis.weightspace.evaluator import (
     best_micro_batch,
     forward_bytes,
 )
+from lossviz_analysis.weightspace.lockstep import Lockstep
 from lossviz_analysis.weightspace.vector import MovableModel
 from lossviz_trainer.models.mlp import MLP
 from lossviz_trainer.models.resnet import ResNet, Shortcut
@@ -375,9 +376,12 @@ def test_without_memory_for_one_example_it_says_so(build, data):
         everything(evaluator, data)
 
 
-def test_without_memory_for_new_statistics_it_says_so(build, data):
-    evaluator, movable, _ = build(statistics=Recompute(data))
+@pytest.mark.parametrize("name", ["projection", "branching"])
+def test_without_memory_for_new_statistics_it_says_so(build, data, name):
+    evaluator, movable, _ = build(name, statistics=Recompute(data))
+    assert evaluator.computes_in_lockstep == (name == "projection")
     with (
+        mock.patch.object(Lockstep, "recompute", side_effect=torch.OutOfMemoryError),
         mock.patch.object(movable.model, "forward", side_effect=torch.OutOfMemoryError),
         pytest.raises(LossvizError, match="1,000 examples at a time"),
     ):
