@@ -83,6 +83,13 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=19)
     parser.add_argument("--examples", type=int, default=None)
     parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--idle",
+        type=float,
+        default=0.0,
+        help="seconds between the warming scan and the request, in which the worker makes "
+        "directions ahead",
+    )
     chosen = parser.parse_args()
     reader = open_run(chosen.run)
     last = choose_checkpoint(reader, "last")
@@ -96,6 +103,7 @@ def main() -> None:
         device=chosen.device,
     )
     follow(ScanReader(reader.path, request_scan(reader.path, warm)), time.monotonic())
+    time.sleep(chosen.idle)
     wish = ScanWish(
         kind="ego",
         classes=tuple(chosen.classes.split(",")),

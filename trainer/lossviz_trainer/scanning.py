@@ -132,7 +132,7 @@ def compute(
             end = _run(setup, writer, planner, force, should_stop, rest, report)
     except _AbandonedError:
         return ScanState.CANCELLED if writer.is_cancelled() else None
-    if end == ScanState.DONE and request.classes:
+    if end == ScanState.DONE:
         bench.ahead = partial(make_ahead, replace(setup.origin, on_batch=bench.listen))
     return end
 

@@ -1,7 +1,7 @@
 """Batch-norm running statistics at another point of weight space."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -174,7 +174,13 @@ def whole_batches(num_examples: int) -> list[range]:
 
 
 @torch.no_grad()
-def recompute_statistics(model: nn.Module, examples: Examples, *, dtype: torch.dtype) -> None:
+def recompute_statistics(
+    model: nn.Module,
+    examples: Examples,
+    *,
+    dtype: torch.dtype,
+    before_batch: Callable[[], None] | None = None,
+) -> None:
     """Set running means and variances to those of the examples at the model's present weights.
 
     One pass with batch statistics in equal batches of at least 1,000 examples ("UpBN" of Xu et
@@ -187,9 +193,16 @@ def recompute_statistics(model: nn.Module, examples: Examples, *, dtype: torch.d
         model: Its batch-norm layers are changed in place.
         examples: The training examples.
         dtype: Of the computation.
+        before_batch: Called before each batch; what it raises leaves the statistics alone.
     """
-    batches = (examples.inputs(b.start, b.stop, dtype) for b in whole_batches(len(examples)))
-    statistics_from(model, batches)
+
+    def batches() -> Iterator[Tensor]:
+        for batch in whole_batches(len(examples)):
+            if before_batch is not None:
+                before_batch()
+            yield examples.inputs(batch.start, batch.stop, dtype)
+
+    statistics_from(model, batches())
 
 
 @torch.no_grad()

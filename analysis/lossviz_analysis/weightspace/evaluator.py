@@ -191,11 +191,11 @@ class PointEvaluator:
         return True
 
     def _recompute(self, examples: Examples) -> None:
+        recompute = partial(recompute_statistics, self._movable.model)
+        if self._lockstep is not None:
+            recompute = self._lockstep.recompute
         try:
-            if self._lockstep is not None:
-                self._lockstep.recompute(examples, dtype=self._dtype)
-            else:
-                recompute_statistics(self._movable.model, examples, dtype=self._dtype)
+            recompute(examples, dtype=self._dtype, before_batch=self.before_batch)
         except torch.OutOfMemoryError:
             raise LossvizError(
                 "the device has not enough memory to recompute batch-norm statistics, which "

@@ -7,6 +7,7 @@ computed for 50 images at a time, moments included, and only at a batch norm do 
 for each other.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -110,12 +111,19 @@ class Lockstep:
                 buffer.copy_(values)
         return found if _are_close(mine, own) else None
 
-    def recompute(self, examples: Examples, *, dtype: torch.dtype) -> None:
+    def recompute(
+        self,
+        examples: Examples,
+        *,
+        dtype: torch.dtype,
+        before_batch: Callable[[], None] | None = None,
+    ) -> None:
         """Set running means and variances to those of the examples, see `recompute_statistics`.
 
         Args:
             examples: The training examples.
             dtype: Of the computation.
+            before_batch: Called before each part; what it raises leaves the statistics alone.
         """
         pooled: dict[BatchNorm, Moments] = {}
         for batch in whole_batches(len(examples)):
@@ -123,7 +131,7 @@ class Lockstep:
                 examples.inputs(start, min(start + self._part, batch.stop), dtype)
                 for start in range(batch.start, batch.stop, self._part)
             ]
-            self._pass(parts, pooled)
+            self._pass(parts, pooled, before_batch)
         self._write(pooled)
 
     def _statistics(self, inputs: Tensor) -> list[Tensor]:
@@ -139,18 +147,26 @@ class Lockstep:
                 pooled[layer].write(layer)
 
     @torch.inference_mode()
-    def _pass(self, inputs: list[Tensor], pooled: dict[BatchNorm, Moments]) -> None:
+    def _pass(
+        self,
+        inputs: list[Tensor],
+        pooled: dict[BatchNorm, Moments],
+        before_batch: Callable[[], None] | None = None,
+    ) -> None:
         """One batch, in parts.
 
         Args:
             inputs: The parts.
             pooled: Of each layer; what this batch has is added.
+            before_batch: Called before each part.
         """
         parts = [_Values(part) for part in inputs]
         before: Moments | None = None
         for stage in self._stages:
             moments = Moments(stage.norm)
             for part in parts:
+                if before_batch is not None:
+                    before_batch()
                 self._run(stage, part, before)
                 _add(moments, part.env[stage.end])
             pooled.setdefault(stage.norm, Moments(stage.norm)).add(

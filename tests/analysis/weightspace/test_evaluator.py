@@ -282,6 +282,18 @@ def test_recomputed_statistics_are_folded_too(build, data, name):
         torch.testing.assert_close(found[:, :31], expected[:, :31], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["projection", "branching"])
+def test_recomputing_statistics_can_be_abandoned(build, data, name):
+    evaluator, movable, _ = build(name, statistics=Recompute(data))
+    before = [b.clone() for b in movable.model.buffers()]
+    evaluator.before_batch = mock.Mock(side_effect=KeyError)
+    with pytest.raises(KeyError):
+        evaluator.move_to((0.4, -0.3))
+    assert all(torch.equal(a, b) for a, b in zip(movable.model.buffers(), before, strict=True))
+    evaluator.before_batch = None
+    assert evaluator.move_to((0.4, -0.3))
+
+
 @pytest.mark.oracle
 def test_interpolated_statistics_are_folded_too(build, data):
     evaluator, movable, directions = build()
