@@ -15,19 +15,19 @@ from lossviz_tui.cli.paths import open_run
 from lossviz_tui.launch import request_scan
 
 POLL_SECONDS = 0.001
-MOMENTS = ("claimed", "computing", "first cells")
+MOMENTS = ("set up", "under way", "first cells")
 
 
 def moments(scan: ScanReader, asked: float) -> dict[str, float]:
-    """When a scan was claimed, was set up and had its first cells; seconds."""
+    """When a scan was set up, said that it is under way, and had its first cells; seconds."""
     found: dict[str, float] = {}
     while True:
         head = scan.head()
         word, now = scan.state_word(head), time.monotonic() - asked
         if word != "queued":
-            found.setdefault("claimed", now)
+            found.setdefault("under way", now)
         if scan.geometry() is not None:
-            found.setdefault("computing", now)
+            found.setdefault("set up", now)
         if head.done:
             found.setdefault("first cells", now)
         if word in ("done", "failed"):
