@@ -26,14 +26,11 @@ Row = tuple[str, Size, float, float, str]
 def rows(folder: Callable[[], Path]) -> Iterator[Row]:
     """Every measurement: what, where, how much, its limit, the unit."""
     for size in TICK_SIZES:
-        frames = traffic.idle_frames(folder(), size)
-        most = max(map(traffic.frame_bytes, frames), default=0)
-        yield "age of the data counts up", size, most, TICK, "B"
-        sent = sum(map(traffic.frame_bytes, frames))
+        idle, shares = traffic.tick_frames(folder(), size)
+        yield "age of the data counts up", size, traffic.largest(idle), TICK, "B"
+        sent = sum(map(traffic.frame_bytes, idle))
         yield "five idle seconds: the age and no more", size, sent, 6 * TICK, "B"
-        frames = traffic.share_frames(folder(), size)
-        most = max(map(traffic.frame_bytes, frames), default=0)
-        yield "share of the epoch, and age", size, most, TICK, "B"
+        yield "share of the epoch under way", size, traffic.largest(shares), TICK, "B"
     for size in EPOCH_SIZES:
         for view, name in (("2", "Overview"), ("3", "Dance"), ("4", "Notes"), ("5", "CCTM")):
             most = traffic.epoch_bytes(folder(), size, view=view)

@@ -7,7 +7,7 @@ the costliest colours, and counts the bytes between a cause and the silence afte
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +171,11 @@ def cost(terminal: Terminal, cause: Callable[[], object], *words: str) -> int:
     return len(terminal.sent) - start
 
 
+def largest(frames: Iterable[bytes]) -> int:
+    """What the costliest frame costs."""
+    return max(map(frame_bytes, frames), default=0)
+
+
 def frame_bytes(frame: bytes) -> int:
     """What a frame costs, with its beginning and its end."""
     return len(SYNC_START) + len(frame) + len(SYNC_END)
@@ -184,24 +189,25 @@ def without_age(terminal: Terminal) -> str:
 # The measurements.
 
 
-def idle_frames(folder: Path, size: Size, *, seconds: float = 5.0) -> list[bytes]:
-    """The frames of a live run in which nothing happens; all they may change is the age."""
-    with lively_run(folder) as writer, on_screen(writer.path, size) as terminal:
+def tick_frames(
+    folder: Path, size: Size, *, seconds: float = 5.0
+) -> tuple[list[bytes], list[bytes]]:
+    """The frames of a live run: while nothing happens, and while its epoch comes on.
+
+    In the first all that changes is the age of the data, in the others also three shares. The
+    mouse is left alone.
+    """
+    with lively_run(folder) as writer, on_screen(writer.path, size, "--no-mouse") as terminal:
+        assert b"\x1b[?1000h" not in terminal.sent
         start, before = len(terminal.sent), without_age(terminal)
         terminal.read(seconds)
         assert without_age(terminal) == before
-        return terminal.frames(start)
-
-
-def share_frames(folder: Path, size: Size) -> list[bytes]:
-    """The frames that show how far an epoch has come, each with the age as it happens."""
-    with lively_run(folder) as writer, on_screen(writer.path, size) as terminal:
+        idle = terminal.frames(start)
         start = len(terminal.sent)
         for percent in (23, 47, 71):
             beat(writer, NUM_EPOCHS + 1, percent / 100)
             terminal.wait_for(f"+{percent}%")
-        terminal.read(0.2)
-        return terminal.frames(start)
+        return idle, terminal.frames(start)
 
 
 def epoch_bytes(folder: Path, size: Size, *, view: str = "3", num_epochs: int = 3) -> int:
@@ -266,15 +272,18 @@ class Feeding(threading.Thread):
         self.join()
 
 
-def echoes(folder: Path, size: Size, *, num_keys: int = 6) -> dict[str, list[float]]:
+def echoes(
+    folder: Path, size: Size, *, num_keys: int = 6, rate: float = SLOW_LINE
+) -> dict[str, list[float]]:
     """Seconds from a key press to its answer on a slow line on which much happens.
 
-    Curves move and a scan fills. In Dance a held epoch is told by a badge, in Landscape the cut by its angle.
+    Curves move and a scan fills. In Dance the answer is the badge of a held epoch, in Landscape
+    the angle of the cut.
     """
     with lively_run(folder) as writer:
         plane = RuggedPlane(writer.path)
         plane.fill(range(10))
-        with on_screen(writer.path, size, bytes_per_second=SLOW_LINE) as terminal:
+        with on_screen(writer.path, size, bytes_per_second=rate) as terminal:
             found: dict[str, list[float]] = {}
             for view, title, keys in (("3", "Dance", ",. "), ("6", "Landscape", "]]]")):
                 terminal.type(view)
