@@ -1,13 +1,15 @@
 """Runs for the program on a real terminal, and terminals that are gone afterwards."""
 
+import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.terminal.harness import Terminal, command, environment
+from tests.terminal.harness import PATIENCE_SECONDS, Terminal, command, environment
 
 from lossviz_analysis.store.creation import create_run
 from lossviz_analysis.store.description import RunDescription
@@ -89,16 +91,75 @@ def live(run):
         yield writer
 
 
+class Tmux:
+    """A tmux server of its own, and the one window in it."""
+
+    def __init__(self, socket: Path) -> None:
+        self._base = ["tmux", "-S", str(socket), "-f", "/dev/null"]
+
+    def __call__(self, *words: str) -> str:
+        """Run a tmux command; what it prints."""
+        done = subprocess.run(
+            [*self._base, *words],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment(OMP_NUM_THREADS="1"),
+        )
+        return done.stdout
+
+    def open(self, shell: str, *, term: str = "tmux-256color", folder: Path) -> None:
+        """Open a window of 80 x 24 in which a shell command runs."""
+        place = ("-x", "80", "-y", "24", "-c", str(folder))
+        # The terminal of a window is chosen before there is one, so the first holds the server.
+        self("new-session", "-d", "-s", "holder", "sleep 600")
+        self("set-option", "-g", "default-terminal", term)
+        self("new-session", "-d", "-s", "main", *place, shell)
+
+    def keys(self, *names: str) -> None:
+        """Press keys by tmux's names for them."""
+        self("send-keys", "-t", "main", *names)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Give the window another size."""
+        self("resize-window", "-t", "main", "-x", str(columns), "-y", str(rows))
+
+    @property
+    def text(self) -> str:
+        """The window as a person reads it."""
+        return self("capture-pane", "-t", "main", "-p")
+
+    @property
+    def pid(self) -> int:
+        """The process in the window."""
+        return int(self("list-panes", "-t", "main", "-F", "#{pane_pid}"))
+
+    def wait_for(self, *words: str) -> str:
+        """Wait until all words are in the window; its text."""
+        return self.wait_until(lambda text: all(word in text for word in words), str(words))
+
+    def wait_until(self, holds: Callable[[str], bool], what: str) -> str:
+        """Wait until something holds of the text; the text."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not holds(text := self.text):
+            assert time.monotonic() < deadline, f"no {what} in\n{text}"
+            time.sleep(0.05)
+        return text
+
+    def attach(self) -> Terminal:
+        """Another terminal that shows the window."""
+        return Terminal([*self._base, "attach-session", "-t", "main"])
+
+    def end(self) -> None:
+        """End the server and what runs in it."""
+        subprocess.run([*self._base, "kill-server"], capture_output=True, check=False)
+
+
 @pytest.fixture
 def tmux(tmp_path):
-    """Runs tmux commands on a server of their own, killed at the end."""
-    base = ["tmux", "-S", str(tmp_path / "tmux.socket"), "-f", "/dev/null"]
-
-    def ask(*words: str) -> str:
-        found = subprocess.run(
-            [*base, *words], capture_output=True, text=True, check=True, env=environment()
-        )
-        return found.stdout
-
-    yield ask
-    subprocess.run([*base, "kill-server"], capture_output=True, check=False)
+    """A tmux server, ended afterwards."""
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed")
+    server = Tmux(tmp_path / "tmux.socket")
+    yield server
+    server.end()

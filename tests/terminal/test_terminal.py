@@ -1,11 +1,7 @@
 """The program on a real terminal: what it leaves behind."""
 
 import re
-import shlex
-import shutil
 import signal
-import sys
-import time
 
 import pytest
 
@@ -62,33 +58,3 @@ def test_a_held_key_is_answered_and_leaving_says_nothing(start, run):
         assert (
             re.sub(rb"\x1b\[[0-9;?<>=]*[a-zA-Z]|\x1b[()=>][A-Z0-9]?|[\r\n]", b"", stray) == b""
         )
-
-
-@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
-def test_in_tmux_it_draws_resizes_and_leaves(tmux, run):
-    program = shlex.join([sys.executable, "-P", "-m", "lossviz_tui", "watch", str(run)])
-    tmux("new-session", "-d", "-x", "80", "-y", "24", f"{program}; echo code $?; read -r _")
-
-    def wait_for(*words: str) -> str:
-        deadline = time.monotonic() + 30
-        while True:
-            text = tmux("capture-pane", "-p")
-            if all(word in text for word in words):
-                return text
-            assert time.monotonic() < deadline, text
-            time.sleep(0.1)
-
-    curves = wait_for("epoch 8/12", "accuracy", "cross-entropy")
-    assert any("\u2800" < character <= "\u28ff" for character in curves)
-    tmux("send-keys", "3")
-    wait_for("cat ⇄ dog", "recall")
-    tmux("send-keys", "Left", "Left")
-    wait_for("HELD at 6, 2 newer")
-    tmux("resize-window", "-x", "60", "-y", "18")
-    small = wait_for("cat ⇄ dog", "HELD 6")
-    assert max(map(len, small.splitlines())) <= 60
-    tmux("resize-window", "-x", "80", "-y", "24")
-    tmux("send-keys", "5")
-    wait_for("CCTM, test, epoch 6", "symmetry")
-    tmux("send-keys", "q")
-    wait_for("code 0")
