@@ -1,7 +1,8 @@
 """Everything a change has to pass: format, lint, types, import contracts, tests.
 
 `uv run python -m tests` runs all of it and stops at the first failure; words after it go to
-pytest.
+pytest. With `--everywhere` the tests of the screen are run once more in poorer environments:
+without colours, and in the C locale.
 """
 
 import os
@@ -10,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+EVERYWHERE = "--everywhere"
 CHECKS = {
     "format": ["ruff", "format", "--check", "--quiet", "."],
     "lint": ["ruff", "check", "--quiet", "."],
@@ -17,27 +19,43 @@ CHECKS = {
     "contracts": ["lint-imports"],
     "tests": ["pytest", "-q"],
 }
+SCREEN = ["pytest", "-q", "tests/tui"]
+ENVIRONMENTS = {
+    "without colours": {"NO_COLOR": "1"},
+    "in the C locale": {"LC_ALL": "C", "LANG": "C"},
+}
 
 
 def main() -> int:
-    root = Path(__file__).resolve().parent.parent
-    scripts = Path(sys.executable).parent
-    for name, words in CHECKS.items():
-        command = [*words, *(sys.argv[1:] if name == "tests" else ())]
-        print(f"== {name}: {' '.join(command)}", flush=True)
-        started = time.monotonic()
-        program, *arguments = command
-        finished = subprocess.run(
-            [str(scripts / program), *arguments],
-            cwd=root,
-            env={"OMP_WAIT_POLICY": "PASSIVE"} | os.environ,
-            check=False,
-        )
-        print(f"== {name}: {time.monotonic() - started:.0f} s", flush=True)
-        if finished.returncode != 0:
-            print(f"== {name} failed", file=sys.stderr)
-            return finished.returncode
+    words = [word for word in sys.argv[1:] if word != EVERYWHERE]
+    for name, command in CHECKS.items():
+        code = run(name, [*command, *(words if name == "tests" else ())], {})
+        if code:
+            return code
+    if EVERYWHERE in sys.argv:
+        for name, variables in ENVIRONMENTS.items():
+            code = run(f"the screen {name}", [*SCREEN, *words], variables)
+            if code:
+                return code
     return 0
+
+
+def run(name: str, command: list[str], variables: dict[str, str]) -> int:
+    """Run one check with some environment variables; its exit code."""
+    root = Path(__file__).resolve().parent.parent
+    print(f"== {name}: {' '.join(command)}", flush=True)
+    started = time.monotonic()
+    program, *arguments = command
+    finished = subprocess.run(
+        [str(Path(sys.executable).parent / program), *arguments],
+        cwd=root,
+        env={"OMP_WAIT_POLICY": "PASSIVE"} | os.environ | variables,
+        check=False,
+    )
+    print(f"== {name}: {time.monotonic() - started:.0f} s", flush=True)
+    if finished.returncode != 0:
+        print(f"== {name} failed", file=sys.stderr)
+    return finished.returncode
 
 
 if __name__ == "__main__":

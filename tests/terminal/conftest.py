@@ -1,118 +1,22 @@
-"""A real terminal: the program on a pty, its bytes counted and its screen kept by pyte."""
+"""Runs for the program on a real terminal, and terminals that are gone afterwards."""
 
-import contextlib
-import fcntl
-import os
-import pty
-import select
-import struct
+import shutil
 import subprocess
-import sys
-import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyte
 import pytest
+from tests.terminal.harness import PATIENCE_SECONDS, Terminal, command, environment
 
 from lossviz_analysis.store.creation import create_run
 from lossviz_analysis.store.description import RunDescription
 from lossviz_analysis.store.schema import FIXED_COLUMNS, RunState
 from lossviz_analysis.store.writer import RunWriter
 
-PATIENCE_SECONDS = 30.0
 NAMES = ("plane", "car", "cat", "dog")
-
-
-def command(path: Path, *options: str) -> list[str]:
-    """The program as a person would start it."""
-    return [sys.executable, "-P", "-m", "lossviz_tui", "watch", str(path), *options]
-
-
-def environment(**changes: str) -> dict[str, str]:
-    """A usual terminal, whatever the tests are run in."""
-    kept = {k: v for k, v in os.environ.items() if k not in {"NO_COLOR", "TMUX", "COLORTERM"}}
-    return kept | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"} | changes
-
-
-class Terminal:
-    """The program on a pty of its own, and what it has sent."""
-
-    def __init__(self, arguments: list[str], *, columns: int = 80, rows: int = 24) -> None:
-        self.sent = bytearray()
-        self.screen = pyte.Screen(columns, rows)
-        self._stream = pyte.ByteStream(self.screen)
-        self._primary, secondary = pty.openpty()
-        self._resize(columns, rows)
-        self.process = subprocess.Popen(
-            arguments,
-            stdin=secondary,
-            stdout=secondary,
-            stderr=secondary,
-            start_new_session=True,
-            env=environment(),
-        )
-        os.close(secondary)
-
-    def _resize(self, columns: int, rows: int) -> None:
-        fcntl.ioctl(self._primary, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def read(self, seconds: float) -> bytes:
-        """What comes within a time; less if the program leaves."""
-        deadline, start = time.monotonic() + seconds, len(self.sent)
-        while (left := deadline - time.monotonic()) > 0:
-            ready, _, _ = select.select([self._primary], [], [], left)
-            if not ready:
-                break
-            try:
-                found = os.read(self._primary, 65_536)
-            except OSError:  # nobody holds the other end any more
-                break
-            self.sent += found
-            self._stream.feed(found)
-        return bytes(self.sent[start:])
-
-    def type(self, keys: str) -> None:
-        """Press keys."""
-        os.write(self._primary, keys.encode())
-
-    @property
-    def text(self) -> str:
-        """The screen as a person reads it."""
-        return "\n".join(line.rstrip() for line in self.screen.display)
-
-    def wait_for(self, *words: str) -> None:
-        """Read until all words are on the screen."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not all(word in self.text for word in words):
-            assert time.monotonic() < deadline, f"no {words} in\n{self.text}"
-            assert self.process.poll() is None or self.read(0.1), self.text
-            self.read(0.05)
-
-    def wait_until_quiet(self, seconds: float = 1.0) -> None:
-        """Read until nothing has come for a while, so that what comes next has a cause."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while self.read(seconds):
-            assert time.monotonic() < deadline, "the program never falls silent"
-
-    def leave(self) -> int:
-        """Read until the program has left; its exit code."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while self.process.poll() is None:
-            assert time.monotonic() < deadline, f"the program does not leave\n{self.text}"
-            self.read(0.05)
-        self.read(0.2)
-        return self.process.wait()
-
-    def close(self) -> None:
-        """End the program, whatever it is doing."""
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-        with contextlib.suppress(OSError):
-            os.close(self._primary)
 
 
 @pytest.fixture
@@ -120,8 +24,8 @@ def start():
     """Starts the program on a pty; whatever happens it is gone afterwards."""
     started: list[Terminal] = []
 
-    def go(path: Path, *options: str, **size: int) -> Terminal:
-        terminal = Terminal(command(path, *options), **size)
+    def go(path: Path, *options: str, **how: Any) -> Terminal:
+        terminal = Terminal(command(path, *options), **how)
         started.append(terminal)
         return terminal
 
@@ -187,16 +91,75 @@ def live(run):
         yield writer
 
 
+class Tmux:
+    """A tmux server of its own, and the one window in it."""
+
+    def __init__(self, socket: Path) -> None:
+        self._base = ["tmux", "-S", str(socket), "-f", "/dev/null"]
+
+    def __call__(self, *words: str) -> str:
+        """Run a tmux command; what it prints."""
+        done = subprocess.run(
+            [*self._base, *words],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment(OMP_NUM_THREADS="1"),
+        )
+        return done.stdout
+
+    def open(self, shell: str, *, term: str = "tmux-256color", folder: Path) -> None:
+        """Open a window of 80 x 24 in which a shell command runs."""
+        place = ("-x", "80", "-y", "24", "-c", str(folder))
+        # The terminal of a window is chosen before there is one, so the first holds the server.
+        self("new-session", "-d", "-s", "holder", "sleep 600")
+        self("set-option", "-g", "default-terminal", term)
+        self("new-session", "-d", "-s", "main", *place, shell)
+
+    def keys(self, *names: str) -> None:
+        """Press keys by tmux's names for them."""
+        self("send-keys", "-t", "main", *names)
+
+    def resize(self, columns: int, rows: int) -> None:
+        """Give the window another size."""
+        self("resize-window", "-t", "main", "-x", str(columns), "-y", str(rows))
+
+    @property
+    def text(self) -> str:
+        """The window as a person reads it."""
+        return self("capture-pane", "-t", "main", "-p")
+
+    @property
+    def pid(self) -> int:
+        """The process in the window."""
+        return int(self("list-panes", "-t", "main", "-F", "#{pane_pid}"))
+
+    def wait_for(self, *words: str) -> str:
+        """Wait until all words are in the window; its text."""
+        return self.wait_until(lambda text: all(word in text for word in words), str(words))
+
+    def wait_until(self, holds: Callable[[str], bool], what: str) -> str:
+        """Wait until something holds of the text; the text."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not holds(text := self.text):
+            assert time.monotonic() < deadline, f"no {what} in\n{text}"
+            time.sleep(0.05)
+        return text
+
+    def attach(self) -> Terminal:
+        """Another terminal that shows the window."""
+        return Terminal([*self._base, "attach-session", "-t", "main"])
+
+    def end(self) -> None:
+        """End the server and what runs in it."""
+        subprocess.run([*self._base, "kill-server"], capture_output=True, check=False)
+
+
 @pytest.fixture
 def tmux(tmp_path):
-    """Runs tmux commands on a server of their own, killed at the end."""
-    base = ["tmux", "-S", str(tmp_path / "tmux.socket"), "-f", "/dev/null"]
-
-    def ask(*words: str) -> str:
-        found = subprocess.run(
-            [*base, *words], capture_output=True, text=True, check=True, env=environment()
-        )
-        return found.stdout
-
-    yield ask
-    subprocess.run([*base, "kill-server"], capture_output=True, check=False)
+    """A tmux server, ended afterwards."""
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed")
+    server = Tmux(tmp_path / "tmux.socket")
+    yield server
+    server.end()

@@ -29,10 +29,9 @@ PATIENCE_SECONDS = 15.0
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    """The tail looks ten times a second, and the terminal is a good one."""
+    """The tail looks ten times a second."""
     monkeypatch.setattr("lossviz_tui.app.POLL_SECONDS", 0.1)
     monkeypatch.setattr("lossviz_tui.tail.LIST_SECONDS", 0.2)
-    monkeypatch.delenv("NO_COLOR", raising=False)
 
 
 @pytest.fixture

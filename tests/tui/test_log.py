@@ -18,7 +18,6 @@ SIZES = pytest.mark.parametrize("size", [(80, 24), (60, 18)])
 def quick(monkeypatch):
     monkeypatch.setattr("lossviz_tui.app.POLL_SECONDS", 0.05)
     monkeypatch.setattr("lossviz_tui.screens.log.FOLLOW_SECONDS", 0.05)
-    monkeypatch.delenv("NO_COLOR", raising=False)
 
 
 @pytest.fixture

@@ -22,7 +22,6 @@ PATIENCE_SECONDS = 15.0
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr("lossviz_tui.app.POLL_SECONDS", 0.05)
-    monkeypatch.delenv("NO_COLOR", raising=False)
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import actions, on, work
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.driver import Driver
+from textual.events import Resize
 from textual.geometry import Size
 from textual.message import Message
 from textual.screen import Screen
@@ -35,6 +37,7 @@ from lossviz_tui.screens.help import HelpScreen
 from lossviz_tui.selection import Selection
 from lossviz_tui.widgets.budget import ByteBudget
 from lossviz_tui.widgets.rowdiff import RowDiffView
+from lossviz_tui.wire import WireDriver, on_a_wire
 
 if TYPE_CHECKING:
     from lossviz_tui.stage import Stage
@@ -81,6 +84,15 @@ class LossvizApp(App[None]):
         self._leaving = threading.Event()
         rate = BYTES_PER_SECOND * (SLOW_FACTOR if options.slow else 1.0)
         self._budget = ByteBudget(rate, time.monotonic, burst_bytes=3 * rate)
+
+    def get_driver_class(self) -> type[Driver]:
+        """Textual's choice of a driver, on a wire that sends only what differs."""
+        return on_a_wire(super().get_driver_class())
+
+    def on_resize(self, _: Resize) -> None:
+        """A terminal of another size may have moved or dropped what it showed."""
+        if isinstance(self._driver, WireDriver):
+            self._driver.forget()
 
     def compose(self) -> ComposeResult:
         """Two lines of status, one view, the keys."""

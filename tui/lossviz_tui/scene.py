@@ -19,6 +19,7 @@ from lossviz_tui.paint.palettes import Look
 from lossviz_tui.selection import Selection
 
 Word = Literal[
+    "never ran",
     "waiting",
     "live",
     "stalled",
@@ -85,6 +86,8 @@ class Scene:
     """Of a series: the pictures of all its scans that have begun, the first one first."""
     trouble: str = ""
     """Why what is shown may be old."""
+    news: str = ""
+    """What happened to the run in focus, shown until the next key."""
     now: float = 0.0
     """Reader's monotonic time."""
 

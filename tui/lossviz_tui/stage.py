@@ -6,6 +6,7 @@ after its first frame.
 
 import locale
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,6 +26,7 @@ from lossviz_analysis.store.scans import cancel, scan_folder
 from lossviz_analysis.store.schema import LOG_NAME
 from lossviz_tui import navigation
 from lossviz_tui.exporting import RunData, export_run, export_scan
+from lossviz_tui.history import RunView
 from lossviz_tui.launch import WORKER_LOG, ensure_worker, pause_run, resume_run
 from lossviz_tui.messages import (
     RowsRead,
@@ -47,6 +49,8 @@ from lossviz_tui.selection import Selection
 from lossviz_tui.tail import Tail
 
 _LOG_BYTES = 65_536
+_COERCED = "C.UTF-8"
+"""What Python puts in LC_CTYPE when it finds the C locale."""
 
 Painter = Callable[[Scene, Size], list[Strip]]
 
@@ -96,7 +100,7 @@ class Stage:
 
     def select(self, selection: Selection) -> None:
         """Look at something else."""
-        self._scene = replace(self._scene, selection=selection)
+        self._scene = replace(self._scene, selection=selection, news="")
         self._focus()
 
     @property
@@ -126,6 +130,7 @@ class Stage:
     ) -> None:
         match message:
             case RunAdvanced():
+                self._forget_if_replaced(message.view)
                 self._scene = replace(self._scene, view=message.view)
             case RunStirred():
                 self._scene = replace(self._scene, standing=message.standing)
@@ -135,6 +140,17 @@ class Stage:
                 self._scene = replace(
                     self._scene, picture=message.picture, siblings=message.siblings
                 )
+
+    def _forget_if_replaced(self, view: RunView) -> None:
+        """Where another run was put in this one's place, keep only which view is looked at."""
+        old, selection = self._scene.view, self.selection
+        if old is None or old.head.nonce == view.head.nonce:
+            return
+        kept = Selection(view=selection.view, run_row=selection.run_row)
+        self.select(kept)
+        self._scene = replace(
+            self._scene, scans=(), picture=None, siblings=(), news="another run is here"
+        )
 
     def paint(self, size: Size) -> list[Strip]:
         """The view in focus; painted anew only when something it shows may have changed."""
@@ -242,6 +258,8 @@ class Stage:
                 return question, partial(pause_run, run)
             case "paused":
                 return f"Let the training of {name} go on?", partial(resume_run, run)
+            case "never ran":
+                return f"Start the training of {name}?", partial(resume_run, run)
             case "stopped" | "crashed" | "failed":
                 question = f"Start the training of {name} again, from its last checkpoint?"
                 return question, partial(resume_run, run)
@@ -351,7 +369,17 @@ def look_for(
 def _charset(wanted: Literal["auto"] | Charset) -> Charset:
     if wanted != "auto":
         return wanted
-    if "utf" not in locale.getpreferredencoding(do_setlocale=False).lower():
+    if _is_c_locale() or "utf" not in locale.getpreferredencoding(do_setlocale=False).lower():
         return "ascii"
     # The Linux console has block glyphs but no braille.
     return "blocks" if os.environ.get("TERM") == "linux" else "braille"
+
+
+def _is_c_locale() -> bool:
+    """Whether the C locale was asked for; where nothing was, UTF-8 is likely.
+
+    Python itself turns the C locale into UTF-8, and says so in LC_CTYPE and in a flag.
+    """
+    named = [os.environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG")]
+    wanted = next((name for name in named if name and name != _COERCED), "")
+    return bool(sys.flags.utf8_mode) and wanted in {"C", "POSIX"}

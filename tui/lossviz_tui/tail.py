@@ -173,12 +173,13 @@ class Tail:
         if pulse is not None and _beat(pulse) != _beat(seen.pulse):
             seen.pulse, seen.pulse_seen = pulse, now
         found = standing(seen.reader, head)
-        word = found.word
-        if word == "live" and _is_stalled(seen, now):
-            word = "stalled"
+        word, message = found.word, found.message
+        why = _why_stalled(seen, now) if word == "live" else ""
+        if why:
+            word, message = "stalled", why
         told = Standing(
             word=word,
-            message=found.message,
+            message=message,
             pulse=seen.pulse,
             data_seen=seen.data_seen,
             worker_is_up=has_worker(seen.reader.path),
@@ -242,16 +243,18 @@ def _backdated(view: RunView) -> float:
     return max(0.0, age) if math.isfinite(age) else 0.0
 
 
-def _is_stalled(seen: _Following, now: float) -> bool:
+def _why_stalled(seen: _Following, now: float) -> str:
+    """Why a run counts as stalled, in a few words; none where it does not."""
     if seen.pulse is not None and now - seen.pulse_seen > PATIENCE_SECONDS:
-        return True
+        return "its writer is silent"
     if seen.view is None or not len(seen.view):
-        return False
+        return ""
     durations = seen.view.column("duration_s")[-20:]
     known = durations[np.isfinite(durations)]
     usual = float(np.median(known)) if known.size else 0.0
     since = max(seen.data_seen, seen.attempt_seen)
-    return now - since > max(STALL_SECONDS, STALL_FACTOR * usual)
+    is_late = now - since > max(STALL_SECONDS, STALL_FACTOR * usual)
+    return "its epoch takes long" if is_late else ""
 
 
 def _key(row: RunRow) -> tuple[object, ...]:

@@ -264,11 +264,15 @@ class RunStanding:
     is_alive: bool
     """A process on this machine holds its lock, or one of another machine says it does."""
     message: str
+    has_begun: bool = True
+    """Whether a writer ever opened it."""
 
     @property
     def word(self) -> str:
-        """One word: waiting, live, paused, disk full, finished, stopped, failed or crashed."""
+        """Never ran, waiting, live, paused, disk full, finished, stopped, failed or crashed."""
         match self.state:
+            case RunState.CREATED if not self.has_begun and not self.is_alive:
+                return "never ran"
             case RunState.CREATED:
                 return "waiting" if self.is_alive else "crashed"
             case RunState.RUNNING:
@@ -304,6 +308,7 @@ def standing(reader: RunReader, head: RunHead) -> RunStanding:
         state=head.state,
         is_alive=reader.is_written() or elsewhere,
         message=reader.message(),
+        has_begun=head.attempt > 0,
     )
 
 

@@ -619,6 +619,7 @@ def test_a_head_beyond_the_capacity_is_refused_before_anything_is_allocated(run)
 
 def test_standing_follows_the_last_word_and_the_lock(run):
     reader = RunReader(run)
+    assert standing(reader, reader.head()).word == "never ran"
     words = {}
     with RunWriter(run) as writer:
         for state in RunState:

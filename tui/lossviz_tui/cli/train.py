@@ -256,7 +256,7 @@ def _follow(reader: RunReader, process: subprocess.Popen[bytes]) -> int:
     found = standing(reader, reader.head())
     if found.state == RunState.FAILED:
         raise LaunchError(found.message or "training failed; the run's train.log says why")
-    if found.word == "crashed":
+    if found.word in ("crashed", "never ran"):
         raise LaunchError(f"the daemon vanished; lossviz-tui resume {reader.path} goes on")
     return 0
 

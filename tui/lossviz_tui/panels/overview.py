@@ -63,6 +63,8 @@ def waiting(scene: Scene, size: Size) -> list[Strip]:
         sentences = ["reading the newest epochs", *scene.view.unreadable]
     else:
         sentences = ["no epoch is recorded yet", "the first one will appear here by itself"]
+        if scene.standing is not None and scene.standing.word == "never ran":
+            sentences = ["this run never ran", "it was made, and nobody has written to it yet"]
         if scene.standing is not None and scene.standing.word in ("failed", "crashed"):
             why = scene.standing.message
             sentences = [f"the run {scene.standing.word}", why, "w shows what it printed"]

@@ -22,7 +22,7 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
         column += len(text)
     room = max(0, canvas.width - column - 1)
     badge = clean_text(scene.trouble, room, ascii_only=scene.look.is_ascii)
-    badge = badge or _badge(scene, room)
+    badge = badge or clean_text(scene.news, room) or _badge(scene, room)
     if badge:
         canvas.put_right(canvas.width, 1, f" {badge}", accent(scene.look))
     return canvas.strips()
@@ -43,6 +43,8 @@ def _draw_state(canvas: Canvas, scene: Scene) -> None:
     hint = {"failed": "  w: the log", "crashed": "  w: the log", "paused": "  p: go on"}.get(
         standing.word, ""
     )
+    if standing.word == "stalled" and len(standing.message) < room // 2:
+        hint = f"  {standing.message}"
     if standing.message and standing.word in EXPLAINED:
         middle = standing.message
     # The middle is cut, not the hint: the rest of the sentence is in the log.

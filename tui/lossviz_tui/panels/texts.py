@@ -23,6 +23,7 @@ _LONGEST = 1_000 * 86_400.0
 
 # Sign, ASCII sign, category of the colour (None: muted). Words, signs and colours all differ.
 _STATES: dict[str, tuple[str, str, int | None]] = {
+    "never ran": ("·", ".", None),
     "waiting": ("○", "o", 1),
     "live": ("●", "*", 2),
     "stalled": ("◐", "!", 0),
