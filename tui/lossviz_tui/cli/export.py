@@ -34,7 +34,7 @@ from lossviz_tui.exporting import (
 )
 from lossviz_tui.figures.figure import write_figure
 from lossviz_tui.formats import Format, format_of
-from lossviz_tui.paint.cells import Size, clean_text
+from lossviz_tui.paint.cells import Size
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.selection import Selection
 from lossviz_tui.still import Still
@@ -111,7 +111,7 @@ def export(
             _write_picture(reader, selection, look, parse_size(size or DEFAULT_SIZE), how, out)
     except OSError as error:
         raise StoreError(f"{out} cannot be written: {error.strerror}") from None
-    typer.echo(clean_text(str(out), 1_000))
+    typer.echo(str(out))
     if directions and out.suffix == ".h5":
         typer.echo(str(directions_path(out)))
 

@@ -95,8 +95,8 @@ def show(
     if as_json:
         _print_json(reader)
         return
-    view = newest_view(reader)
-    for line in _lines(view, run_facts(view, reader)):
+    newest = newest_view(reader)
+    for line in _lines(newest, run_facts(newest, reader)):
         typer.echo(line)
 
 

@@ -78,7 +78,7 @@ _OTHER_SCRIPTS = (
 )  # fmt: skip
 """Fonts for names that DejaVu Sans, which comes with matplotlib, has no glyphs for."""
 # Settings of matplotlib are the process's.
-_LOCK = threading.Lock()
+_LOCK = threading.RLock()
 
 
 def has_matplotlib() -> bool:
@@ -184,7 +184,7 @@ def plain_log_ticks(axes: Axes, ends: tuple[float, float]) -> None:
 
 def plain_number(value: float, _: object = None) -> str:
     """A number at a tick, in as few characters as say it."""
-    return f"{value:.4g}"
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.6g}"
 
 
 def whole_ticks(axes: Axes) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.durable import put
 from lossviz_tui.figures.drawing import figure_settings, rendered
@@ -43,9 +45,7 @@ def write_figure(scene: Scene, out: Path) -> None:
 
     Raises LossvizError where matplotlib is not installed, or where there is nothing to see yet.
     """
-    with figure_settings(text_as_paths=True):
-        content = rendered(_figure_of(scene), out.suffix)
-    put(out, content, durable=False)
+    put(out, _rendered(scene, out.suffix, is_inline=False), durable=False)
 
 
 def inline_svg(scene: Scene, prefix: str) -> str:
@@ -54,8 +54,7 @@ def inline_svg(scene: Scene, prefix: str) -> str:
     Its colours are the page's CSS variables of `css_variables`, its text is text, and its ids
     begin with the prefix.
     """
-    with figure_settings(text_as_paths=False):
-        text = rendered(_figure_of(scene), ".svg", transparent=True).decode()
+    text = _rendered(scene, ".svg", is_inline=True).decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, count=1, flags=re.DOTALL)
     text = re.sub(r' (?:width|height)="[\d.]+pt"', "", text, count=2)
@@ -81,6 +80,16 @@ def _figure_of(scene: Scene) -> Figure:
             f"there is no figure of the view {scene.selection.view}; an .svg shows the screen"
         )
     return make(scene)
+
+
+def _rendered(scene: Scene, suffix: str, *, is_inline: bool) -> bytes:
+    """The figure as bytes; what it cannot be drawn for is a sentence."""
+    try:
+        with figure_settings(text_as_paths=not is_inline):
+            return rendered(_figure_of(scene), suffix, transparent=is_inline)
+    except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+        # A stranger's numbers may be beyond what axes can be scaled to.
+        raise LossvizError(f"the figure cannot be drawn: {error}") from error
 
 
 def _with_variables(style: re.Match[str]) -> str:

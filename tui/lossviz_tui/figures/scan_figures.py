@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,7 @@ from lossviz_tui.figures.drawing import (
     name_of,
     new_figure,
     plain_log_ticks,
+    plain_number,
 )
 from lossviz_tui.figures.matrices import MatrixLabels, draw_matrix
 from lossviz_tui.paint.palettes import BLUE_ORANGE
@@ -82,9 +84,18 @@ def landscape_figure(scene: Scene) -> Figure:
 
 def _title(scene: Scene, picture: ScanPicture) -> str:
     axes = " and ".join(
-        axis_label(scene, picture, k) for k in range(len(picture.result.coordinates))
+        _direction(scene, picture, k) for k in range(len(picture.result.coordinates))
     )
     return f"{axes} around epoch {picture.request.epoch}"
+
+
+def _direction(scene: Scene, picture: ScanPicture, axis: int) -> str:
+    """What a direction is; of one toward another model, which."""
+    spec = picture.request.directions[axis]
+    if spec.kind != "toward":
+        return axis_label(scene, picture, axis)
+    other = "" if spec.toward_run is None else f"{Path(spec.toward_run).stem}, "
+    return name_of(f"toward {other}checkpoint {spec.toward_checkpoint}")
 
 
 # Lines
@@ -97,7 +108,8 @@ def _curves_figure(scene: Scene, picture: ScanPicture) -> Figure:
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     chance = chance_loss(len(picture.result.geometry.class_names))
     above.axhline(chance, color=MUTED, lw=0.8, ls="--", label="chance, log C")
-    for axes, quantity in ((above, "loss"), (below, "mistakes")):
+    quantities: tuple[Quantity, Quantity] = ("loss", "mistakes")
+    for axes, quantity in zip((above, below), quantities, strict=True):
         _draw_curves(axes, series, quantity)
         axes.axvline(0.0, color=TEXT, lw=0.6, ls=":")
         if any(one.request.directions[0].kind == "toward" for one in series):
@@ -107,8 +119,10 @@ def _curves_figure(scene: Scene, picture: ScanPicture) -> Figure:
         logarithmic(above)
     types = _types(series)
     above.set_title("\n".join(types), color=MUTED)
-    axis = axis_label(scene, picture, 0) if len(series) == 1 else picture.request.kind
-    below.set_xlabel(f"coordinate along {axis}, 0 is the model")
+    is_toward = picture.request.directions[0].kind == "toward"
+    axis = _direction(scene, picture, 0) if len(series) == 1 else picture.request.kind
+    other = ", 1 the other one" if is_toward else ""
+    below.set_xlabel(f"coordinate along {axis}; 0 is the model{other}")
     legend_beside(above)
     title = _title(scene, picture)
     if len(series) > 1:
@@ -134,7 +148,9 @@ def _draw_curves(axes: Axes, series: Sequence[ScanPicture], quantity: Quantity) 
                 axes.plot(t, found.sure, ".", color=hue)
             if quantity == "loss" and found.is_evaluated.all():
                 places = stationary_points(found.values)
-                axes.plot(t[places], found.values[places], "o", color=hue, mfc="white", ms=3.5)
+                label = "stationary points" if places.size and not index else None
+                dots, y = t[places], found.values[places]
+                axes.plot(dots, y, "o", color=hue, mfc="white", ms=3.5, label=label)
             index += 1
 
 
@@ -188,8 +204,8 @@ def _plane_figure(scene: Scene, picture: ScanPicture) -> Figure:
     _draw_way(axes, picture)
     axes.set_xlim(*edges(t2)[[0, -1]])
     axes.set_ylim(*edges(t1)[[0, -1]])
-    axes.set_xlabel(f"t2, {axis_label(scene, picture, 1)}")
-    axes.set_ylabel(f"t1, {axis_label(scene, picture, 0)}")
+    axes.set_xlabel(f"t2, {_direction(scene, picture, 1)}")
+    axes.set_ylabel(f"t1, {_direction(scene, picture, 0)}")
     axes.set_title(_plane_facts(name, picture), color=MUTED)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=4)
     log_word = ", log scale" if scene.selection.log else ""
@@ -256,7 +272,7 @@ def _draw_contours(
         linewidths=0.6,
         alpha=0.85,
     )
-    axes.clabel(lines, fontsize=5.5, fmt=lambda value: f"{value:.3g}")
+    axes.clabel(lines, fontsize=5.5, fmt=plain_number)
 
 
 def _draw_marks(axes: Axes, found: Drawn, t1: np.ndarray, t2: np.ndarray) -> None:
@@ -363,8 +379,8 @@ def _classes_figure(scene: Scene, picture: ScanPicture) -> Figure:
             plain_log_ticks(bar.ax, (float(norm.vmin or 0), float(norm.vmax or 0)))
     t1, t2 = picture.result.coordinates
     axes.set_title(
-        f"{name}; up {axis_label(scene, picture, 0)} {t1[0]:.3g} to {t1[-1]:.3g}, "
-        f"right {axis_label(scene, picture, 1)} {t2[0]:.3g} to {t2[-1]:.3g}",
+        f"{name}; up {_direction(scene, picture, 0)} {t1[0]:.3g} to {t1[-1]:.3g}, "
+        f"right {_direction(scene, picture, 1)} {t2[0]:.3g} to {t2[-1]:.3g}",
         color=MUTED,
     )
     entitle(
