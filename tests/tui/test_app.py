@@ -498,9 +498,15 @@ async def test_export_writes_a_file_and_says_where(app_for, run, tmp_path, monke
     monkeypatch.chdir(tmp_path)
     async with app_for(run).run_test(size=SIZE) as pilot:
         await shows(pilot, "epoch 8/12")
-        await pilot.press("3", "e")
-        await tells(pilot, "wrote")
-    assert (tmp_path / "pets-recall-epoch8.csv").is_file()
+        await pilot.press("3", "e", "c")
+        await tells(pilot, "pets-dance-epoch8.csv")
+        await pilot.press("e", "enter")  # the same format again, and nothing is written over
+        await tells(pilot, "pets-dance-epoch8-2.csv")
+        await pilot.press("e", "escape", "5", "e", "s")
+        await tells(pilot, "pets-cctm-epoch8.svg")
+    assert (tmp_path / "pets-dance-epoch8.csv").is_file()
+    assert (tmp_path / "pets-dance-epoch8-2.csv").is_file()
+    assert "CCTM, test, epoch 8" in (tmp_path / "pets-cctm-epoch8.svg").read_text()
 
 
 async def test_enter_in_the_cctm_opens_the_dance_of_that_entry(app_for, run):

@@ -12,6 +12,7 @@ from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.scans import scan_folder
 from lossviz_analysis.store.schema import ScanState
 from lossviz_tui import stage as stage_module
+from lossviz_tui.formats import FORMATS
 from lossviz_tui.launch import WORKER_LOG, LaunchError, ensure_worker
 from lossviz_tui.messages import RowsRead, RunAdvanced, RunsListed, RunStirred, TroubleChanged
 from lossviz_tui.paint.palettes import Look
@@ -138,10 +139,24 @@ def test_every_view_is_painted_explained_and_exported(
         check_lines(stage.paint_status((80, 2)), (80, 2), Look())
         assert len(stage.how_to_read()) > 40
         if view != "runs":
-            assert stage.export().is_file()
+            for how in FORMATS:
+                if how.kind != "figure" or (view, how.suffix) == ("overview", ".svg"):
+                    assert stage.export(how, (80, 20)).stat().st_size > 100
     written = {path.name for path in tmp_path.iterdir()}
-    assert f"a-{scan_id}.npz" in written
-    assert "a-recall-epoch8.csv" in written
+    for suffix in (".svg", ".txt", ".csv", ".json", ".npz"):
+        assert f"a-landscape-{scan_id}{suffix}" in written
+        assert f"a-dance-epoch8{suffix}" in written
+    assert "a-overview-epoch8-2.svg" in written
+
+
+def test_an_export_is_of_the_epoch_that_is_held(stage_at, make_run, tmp_path, monkeypatch):
+    stage = stage_at(make_run(tmp_path / "a.zarr"))
+    monkeypatch.chdir(tmp_path)
+    stage.select(Selection(view="cctm", epoch=3))
+    csv = next(how for how in FORMATS if how.suffix == ".csv")
+    out = stage.export(csv, (80, 20))
+    assert out.name == "a-cctm-epoch3.csv"
+    assert out.read_text().splitlines()[1].startswith("3,train,plane,plane,")
 
 
 def test_a_view_is_painted_anew_only_when_it_may_have_changed(stage_at, make_run, tmp_path):
@@ -175,7 +190,7 @@ def test_a_view_is_painted_anew_only_when_it_may_have_changed(stage_at, make_run
 
 def test_what_needs_a_run_says_so(stage_at, tmp_path):
     stage = stage_at(tmp_path)
-    for deed in (stage.scan_form, stage.class_picker, stage.export, stage.log_screen):
+    for deed in (stage.scan_form, stage.class_picker, stage.export_form, stage.log_screen):
         with pytest.raises(LossvizError, match="open a run first"):
             deed()
 

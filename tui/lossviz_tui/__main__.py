@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "scan": "lossviz_tui.cli.scan",
     "show": "lossviz_tui.cli.show",
     "export": "lossviz_tui.cli.export",
+    "report": "lossviz_tui.cli.report",
     "import": "lossviz_tui.cli.import_surface",
     "runs": "lossviz_tui.cli.runs",
     "stop": "lossviz_tui.cli.stop",

@@ -40,6 +40,7 @@ from lossviz_tui.widgets.rowdiff import RowDiffView
 from lossviz_tui.wire import WireDriver, on_a_wire
 
 if TYPE_CHECKING:
+    from lossviz_tui.formats import Format
     from lossviz_tui.stage import Stage
 
 POLL_SECONDS = 0.25
@@ -345,9 +346,14 @@ class LossvizApp(App[None]):
         self._ask("log_screen", _nothing)
 
     def action_export(self) -> None:
-        """Write the data of this view to a file."""
-        if self._stage is not None:
-            self._tell(lambda: f"wrote {self._stage.export()}" if self._stage else "")
+        """Write this view to a file, in a format that is asked for."""
+        self._ask("export_form", self._format_chosen)
+
+    def _format_chosen(self, how: Format | None) -> None:
+        stage = self._stage
+        if stage is not None and how is not None:
+            size = self.query_one("#view", RowDiffView).content_size
+            self._do(lambda: f"wrote {stage.export(how, size)}")
 
     def _tell(self, deed: Callable[[], str]) -> None:
         """Do something and say how it went."""

@@ -1,4 +1,8 @@
-"""Writing what a view shows to a file: .csv, .json, .npz or .h5 by suffix."""
+"""Writing what a view shows to a file: its numbers, or the screen; by suffix.
+
+Numbers are .csv, .json, .npz or .h5, the screen is .svg or .txt. Figures with axes are made in
+`figures`, which needs matplotlib.
+"""
 
 import contextlib
 import csv
@@ -12,6 +16,7 @@ from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.lib import format as npy
+from textual.strip import Strip
 
 from lossviz_analysis.classwise.confusion import cctm, recall
 from lossviz_analysis.classwise.notes import dancing_notes
@@ -29,25 +34,53 @@ from lossviz_analysis.store.reference_files import (
 from lossviz_analysis.store.results import ScanResult, read_result
 from lossviz_analysis.store.scans import ScanReader, scan_folder
 from lossviz_analysis.store.schema import SPLITS
-from lossviz_tui.history import read_counts
+from lossviz_tui.history import RunView, read_counts
 from lossviz_tui.summary import newest_view, plain, scan_summary, summary_pieces
+from lossviz_tui.svg import screen_svg
 
 RunData = Literal["scalars", "recall", "notes", "cctm", "confusion"]
-SUFFIXES = (".csv", ".json", ".npz", ".h5")
+DATA_SUFFIXES = (".csv", ".json", ".npz", ".h5")
+DATA_OF_VIEW: dict[str, RunData] = {
+    "overview": "scalars",
+    "dance": "recall",
+    "notes": "notes",
+    "cctm": "cctm",
+}
+"""What a .csv of a view of epochs holds."""
+PICTURE_SUFFIXES = (".svg", ".png", ".pdf", ".txt")
 
 
 def check_suffix(out: Path) -> None:
-    """Refuse a file whose format is not known."""
-    if out.suffix not in SUFFIXES:
-        raise StoreError(
-            f"{out} should end in {', '.join(SUFFIXES)}; pictures (.svg, .png) are not made yet"
-        )
+    """Refuse a file of numbers whose format is not known."""
+    if out.suffix not in DATA_SUFFIXES:
+        known = ", ".join(DATA_SUFFIXES + PICTURE_SUFFIXES)
+        raise StoreError(f"{out} should end in {known}")
 
 
-def export_run(reader: RunReader, what: RunData, out: Path) -> None:
+def free_file(folder: Path, stem: str, suffix: str) -> Path:
+    """A name in a folder that nothing has yet: STEM.suffix, then STEM-2.suffix, ..."""
+    out, number = folder / f"{stem}{suffix}", 2
+    while out.exists() or out.is_symlink():
+        out, number = folder / f"{stem}-{number}{suffix}", number + 1
+    return out
+
+
+def write_screen(lines: list[Strip], out: Path, *, dark: bool, title: str) -> None:
+    """Write painted lines as an .svg in colour or as plain text."""
+    if out.suffix == ".svg":
+        text = screen_svg(lines, dark=dark, title=title)
+    else:
+        text = "".join(f"{line.text.rstrip()}\n" for line in lines)
+    put(out, text.encode(), durable=False)
+
+
+def export_run(
+    reader: RunReader, what: RunData, out: Path, *, epoch: int | None = None
+) -> None:
     """Write a run; a .csv holds one kind of data, the other formats hold all of it.
 
-    Matrices are read a few at a time, so that a long run takes no more memory than a short one.
+    The CCTM of a .csv is that of an epoch, or of the last one. Matrices are read a few at a
+    time, so that a long run takes no more memory than a short one.
     """
     check_suffix(out)
     if out.suffix == ".h5":
@@ -60,7 +93,7 @@ def export_run(reader: RunReader, what: RunData, out: Path) -> None:
             case ".npz":
                 _write_run_arrays(path, reader)
             case _:
-                _write_csv(path, _run_rows(reader, what))
+                _write_csv(path, _run_rows(reader, what, epoch))
 
 
 @contextlib.contextmanager
@@ -138,8 +171,8 @@ def _add_array(
             member.write(np.ascontiguousarray(piece, dtype).tobytes())
 
 
-def _run_rows(reader: RunReader, what: RunData) -> Iterator[list[Any]]:
-    """Rows of a .csv: one for each epoch, or for each entry of the last epoch's matrices."""
+def _run_rows(reader: RunReader, what: RunData, epoch: int | None) -> Iterator[list[Any]]:
+    """Rows of a .csv: one for each epoch, or for each entry of one epoch's matrices."""
     view = newest_view(reader)
     names = view.description.class_names
     match what:
@@ -159,18 +192,29 @@ def _run_rows(reader: RunReader, what: RunData) -> Iterator[list[Any]]:
                         yield [next(epochs), split, *row]
         case "cctm" | "confusion":
             yield ["epoch", "split", "true", "predicted", "value"]
+            position = _position(view, epoch)
             for number, split in enumerate(SPLITS if len(view) else ()):
-                counts = view.counts_at(-1)[number]
+                counts = view.counts_at(position)[number]
                 matrix = cctm(counts) if what == "cctm" else counts
                 for i, true in enumerate(names):
                     for j, predicted in enumerate(names):
                         yield [
-                            int(view.epochs[-1]),
+                            int(view.epochs[position]),
                             split,
                             true,
                             predicted,
                             matrix[i, j].item(),
                         ]
+
+
+def _position(view: RunView, epoch: int | None) -> int:
+    """Place of an epoch on the epoch axis, or of the last one."""
+    if epoch is None:
+        return -1
+    found = np.flatnonzero(view.epochs == epoch)
+    if not found.size:
+        raise StoreError(f"epoch {epoch} of {view.path} is not recorded")
+    return int(found[0])
 
 
 def export_scan(

@@ -25,8 +25,12 @@ from lossviz_analysis.store.scan_writer import revive
 from lossviz_analysis.store.scans import cancel, scan_folder
 from lossviz_analysis.store.schema import LOG_NAME
 from lossviz_tui import navigation
-from lossviz_tui.exporting import RunData, export_run, export_scan
+from lossviz_tui.exporting import DATA_OF_VIEW, export_run, export_scan, free_file, write_screen
+from lossviz_tui.figures.drawing import has_matplotlib
+from lossviz_tui.figures.figure import write_figure
+from lossviz_tui.formats import FORMATS, Format
 from lossviz_tui.history import RunView
+from lossviz_tui.keys import VIEW_NAMES, VIEW_TITLES
 from lossviz_tui.launch import WORKER_LOG, ensure_worker, pause_run, resume_run
 from lossviz_tui.messages import (
     RowsRead,
@@ -43,6 +47,7 @@ from lossviz_tui.panels import cctm, dance, landscape, notes, overview, runs, st
 from lossviz_tui.panels.texts import centred
 from lossviz_tui.scene import Scene
 from lossviz_tui.screens.class_picker import ClassPicker
+from lossviz_tui.screens.export_form import ExportForm
 from lossviz_tui.screens.log import LogScreen
 from lossviz_tui.screens.scan_form import ScanForm
 from lossviz_tui.selection import Selection
@@ -51,6 +56,8 @@ from lossviz_tui.tail import Tail
 _LOG_BYTES = 65_536
 _COERCED = "C.UTF-8"
 """What Python puts in LC_CTYPE when it finds the C locale."""
+STATUS_ROWS = 2
+"""Of the lines at the top."""
 
 Painter = Callable[[Scene, Size], list[Strip]]
 
@@ -70,12 +77,6 @@ _HELP: dict[str, str] = {
     "cctm": cctm.HELP,
     "landscape": landscape.HELP,
 }
-_EXPORTED: dict[str, RunData] = {
-    "overview": "scalars",
-    "dance": "recall",
-    "notes": "notes",
-    "cctm": "cctm",
-}
 
 
 class Stage:
@@ -88,6 +89,7 @@ class Stage:
         self._run = run
         self._painted: tuple[tuple[object, ...], list[Strip]] | None = None
         self._rows_read = 0
+        self._format = FORMATS[0]
         self.tail = Tail(self._folder, post)
         if run is not None:
             self.select(replace(self.selection, view="overview"))
@@ -167,7 +169,7 @@ class Stage:
     def _subject(self, scene: Scene) -> tuple[object, ...]:
         """What the view in focus shows: curves of epochs do not follow signs of life."""
         view, name = scene.view, scene.selection.view
-        if view is None or len(view) < 2 or name not in _EXPORTED:
+        if view is None or len(view) < 2 or name not in DATA_OF_VIEW:
             return (scene,)
         return (scene.selection, view, self._rows_read)
 
@@ -310,25 +312,54 @@ class Stage:
             ensure_worker(scene.view.path)  # a dead worker's scan needs one to end it
         return "asked the scan to stop; what is done is kept"
 
-    def export(self) -> Path:
-        """Write the data of the view in focus to a file in the present folder."""
+    def export_form(self) -> ExportForm:
+        """The formats in which the view in focus can be written, the last one first."""
+        what = VIEW_TITLES[VIEW_NAMES.index(self.selection.view)]
+        self._file_stem()  # or why there is nothing to write
+        title = f"Write {what} to a file in this folder"
+        return ExportForm(title, self._format, has_figures=has_matplotlib())
+
+    def export(self, how: Format, size: Size) -> Path:
+        """Write the view in focus to a new file in the present folder.
+
+        The screen is that of a view of `size`, with the lines of status over it.
+        """
+        self._format = how
+        scene = self.scene
+        out = free_file(Path.cwd(), self._file_stem(), how.suffix)
+        match how.kind:
+            case "screen":
+                lines = [*self.paint_status((size[0], STATUS_ROWS)), *self.paint(size)]
+                write_screen(lines, out, dark=self._look.dark, title=out.stem)
+            case "figure":
+                write_figure(scene, out)
+            case "data":
+                self._export_data(scene, out)
+        return out
+
+    def _file_stem(self) -> str:
+        """Run, view, and epoch or scan: what a file of the view in focus is called."""
         scene = self.scene
         if scene.view is None:
             raise StoreError("open a run first")
-        reader = RunReader(scene.view.path)
         name = clean_text(scene.view.path.name.removesuffix(".zarr"), 100) or "run"
-        if self.selection.view == "landscape":
-            if scene.scan is None:
-                raise StoreError("there is no scan to export")
-            out = Path(f"{name}-{scene.scan.scan_id}.npz")
+        name = name.replace("/", "-").replace("\\", "-")
+        if self.selection.view != "landscape":
+            return f"{name}-{self.selection.view}-epoch{scene.epoch or 0}"
+        if scene.scan is None:
+            raise StoreError("there is no scan to export")
+        return f"{name}-landscape-{scene.scan.scan_id}"
+
+    def _export_data(self, scene: Scene, out: Path) -> None:
+        if scene.view is None:
+            raise StoreError("open a run first")
+        reader = RunReader(scene.view.path)
+        if scene.selection.view == "landscape" and scene.scan is not None:
             export_scan(reader, scene.scan.scan_id, out)
         else:
-            what = _EXPORTED[self.selection.view]
-            out = Path(
-                f"{name}-{what}-epoch{scene.view.epochs[-1] if len(scene.view) else 0}.csv"
+            export_run(
+                reader, DATA_OF_VIEW[scene.selection.view], out, epoch=scene.selection.epoch
             )
-            export_run(reader, what, out)
-        return out.absolute()
 
     def _focus(self) -> None:
         self.tail.focus(self._run, self.selection.scan_id)

@@ -1,21 +1,72 @@
-"""`lossviz-tui export`: a run's data or a scan's, as .csv, .json, .npz or .h5."""
+"""`lossviz-tui export`: a view of a run or scan as a picture, or its numbers, by suffix."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
 from lossviz_analysis.store.fields import StoreError
+from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.reference_files import directions_path
+from lossviz_analysis.store.scans import find_scans
 from lossviz_tui.cli.paths import open_run
-from lossviz_tui.exporting import RunData, export_run, export_scan
+from lossviz_tui.cli.viewing import (
+    CharsetOption,
+    ClassesOption,
+    EpochOption,
+    LightOption,
+    LogOption,
+    ModeOption,
+    QuantityOption,
+    SizeOption,
+    SplitOption,
+    parse_size,
+    selection_for,
+    view_named,
+)
+from lossviz_tui.exporting import (
+    DATA_OF_VIEW,
+    RunData,
+    check_suffix,
+    export_run,
+    export_scan,
+    write_screen,
+)
+from lossviz_tui.figures.figure import write_figure
+from lossviz_tui.formats import Format, format_of
+from lossviz_tui.paint.cells import Size
+from lossviz_tui.paint.palettes import Look
+from lossviz_tui.selection import Selection
+from lossviz_tui.still import Still
+
+DEFAULT_SIZE = "120x30"
+_SHOWN = {"scalars": "overview", "recall": "dance", "confusion": "cctm"}
+"""The view that shows what a .csv can hold, where its name is another."""
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="The run")],
     out: Annotated[Path, typer.Option(help="File to write; its suffix says how")],
-    view: Annotated[RunData, typer.Option(help="What of the run, in a .csv")] = "scalars",
+    view: Annotated[
+        str | None,
+        typer.Option(
+            help="overview, dance, notes, cctm, landscape; in a .csv also scalars, recall, "
+            "confusion"
+        ),
+    ] = None,
     scan: Annotated[str | None, typer.Option(help="A scan's id, instead of the run")] = None,
+    figure: Annotated[
+        bool, typer.Option("--figure", help="An .svg with axes, not of the screen")
+    ] = False,
+    size: SizeOption = None,
+    epoch: EpochOption = None,
+    split: SplitOption = "test",
+    classes: ClassesOption = None,
+    mode: ModeOption = "plane",
+    quantity: QuantityOption = "mistakes",
+    log: LogOption = False,
+    light: LightOption = False,
+    charset: CharsetOption = "auto",
     directions: Annotated[
         bool,
         typer.Option(
@@ -24,20 +75,79 @@ def export(
         ),
     ] = False,
 ) -> None:
-    """Write a run or one of its scans to a file; says where.
+    """Write a view of a run, or one of its scans, to a file; says where.
 
-    An .h5 is a surface in the layout of Li et al.'s code, with the first direction as x.
+    An .svg or .txt is the screen, .png, .pdf and with --figure .svg a figure with axes (needs
+    matplotlib); .csv, .json and .npz are the numbers. An .h5 is a surface in the layout of Li
+    et al.'s code, with the first direction as x.
     """
     if directions and (scan is None or out.suffix not in (".npz", ".h5")):
         raise StoreError("--directions needs --scan and an .npz or .h5 to write to")
+    how = format_of(out.suffix, as_figure=figure)
+    if how is None and figure:
+        raise StoreError(f"--figure writes .svg, .png or .pdf; got {out}")
+    word = view_named(
+        view or ("scalars" if scan is None else "landscape"), ("scalars", "recall", "confusion")
+    )
     reader = open_run(run)
     try:
-        if scan is None:
-            export_run(reader, view, out)
+        if how is None or how.kind == "data":
+            _write_numbers(reader, word, scan, out, epoch=epoch, with_directions=directions)
         else:
-            export_scan(reader, scan, out, with_directions=directions)
+            selection = selection_for(
+                reader.path,
+                _SHOWN.get(word, word),
+                epoch=epoch,
+                split=split,
+                classes=classes,
+                scan=scan,
+                mode=mode,
+                quantity=quantity,
+                log=log,
+            )
+            # A file has no terminal that could lack something.
+            glyphs = "braille" if charset == "auto" else charset
+            look = Look(charset=glyphs, dark=not light)
+            _write_picture(reader, selection, look, parse_size(size or DEFAULT_SIZE), how, out)
     except OSError as error:
         raise StoreError(f"{out} cannot be written: {error.strerror}") from None
     typer.echo(str(out))
     if directions and out.suffix == ".h5":
         typer.echo(str(directions_path(out)))
+
+
+def _write_numbers(
+    reader: RunReader,
+    word: str,
+    scan: str | None,
+    out: Path,
+    *,
+    epoch: int | None,
+    with_directions: bool,
+) -> None:
+    """What a view shows as numbers; of the landscape the newest scan, or the one named."""
+    check_suffix(out)
+    if scan is None and word == "landscape":
+        scans = find_scans(reader.path)
+        if not scans:
+            raise StoreError(f"{reader.path} has no scan to export")
+        scan = scans[-1].scan_id
+    if scan is not None:
+        export_scan(reader, scan, out, with_directions=with_directions)
+    elif word in get_args(RunData):
+        export_run(reader, cast("RunData", word), out, epoch=epoch)
+    elif word in DATA_OF_VIEW:
+        export_run(reader, DATA_OF_VIEW[word], out, epoch=epoch)
+    else:
+        raise StoreError(f"the view {word} has no numbers of its own to write to {out}")
+
+
+def _write_picture(
+    reader: RunReader, selection: Selection, look: Look, size: Size, how: Format, out: Path
+) -> None:
+    still = Still(reader.path, look)
+    scene = still.look_at(selection)
+    if how.kind == "figure":
+        write_figure(scene, out)
+    else:
+        write_screen(still.lines(size), out, dark=look.dark, title=out.stem)

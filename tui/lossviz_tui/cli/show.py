@@ -1,15 +1,43 @@
-"""`lossviz-tui show`: what the screen shows, as text for people or JSON for scripts."""
+"""`lossviz-tui show`: what the screen shows, as text for people or JSON for scripts.
 
+With `--once` it is the screen itself, painted once: plain text where it goes into a pipe.
+"""
+
+import shutil
+import sys
 import tempfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.segment import Segment, Segments
+from textual.strip import Strip
 
+from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.reader import RunReader
 from lossviz_tui.cli.paths import open_run
+from lossviz_tui.cli.viewing import (
+    MIN_SIZE,
+    CharsetOption,
+    ClassesOption,
+    EpochOption,
+    LightOption,
+    LogOption,
+    ModeOption,
+    QuantityOption,
+    SizeOption,
+    SplitOption,
+    parse_size,
+    selection_for,
+    view_named,
+)
 from lossviz_tui.history import RunView
-from lossviz_tui.paint.cells import clean_text
+from lossviz_tui.paint.cells import Size, clean_text
+from lossviz_tui.stage import look_for
+from lossviz_tui.still import Still
 from lossviz_tui.summary import newest_view, plain, run_facts, scalars_of, summary_pieces
 
 MAX_TABLE_CLASSES = 20
@@ -19,15 +47,75 @@ _SPOOLED_BYTES = 32 * 2**20
 def show(
     run: Annotated[Path, typer.Argument(help="The run")],
     as_json: Annotated[bool, typer.Option("--json", help="For scripts")] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="A view as the screen has it, painted once")
+    ] = False,
+    view: Annotated[
+        str | None, typer.Option(help="With --once: the view; overview by default")
+    ] = None,
+    size: SizeOption = None,
+    epoch: EpochOption = None,
+    split: SplitOption = "test",
+    classes: ClassesOption = None,
+    scan: Annotated[str | None, typer.Option(help="The scan of the landscape")] = None,
+    mode: ModeOption = "plane",
+    quantity: QuantityOption = "mistakes",
+    log: LogOption = False,
+    light: LightOption = False,
+    charset: CharsetOption = "auto",
 ) -> None:
-    """Print what a run shows: state, last epoch, CCTM, interfering pairs, scans."""
+    """Print what a run shows: state, last epoch, CCTM, interfering pairs, scans.
+
+    With --once it is one view as the screen has it, without colours and control characters
+    unless it goes to a terminal; what follows --view says what of it. For screen readers
+    --charset ascii draws with letters.
+    """
     reader = open_run(run)
+    if once:
+        word = view_named(view or ("overview" if scan is None else "landscape"))
+        selection = selection_for(
+            reader.path,
+            word,
+            epoch=epoch,
+            split=split,
+            classes=classes,
+            scan=scan,
+            mode=mode,
+            quantity=quantity,
+            log=log,
+        )
+        console = Console(file=sys.stdout)
+        color = "auto" if console.is_terminal else "none"
+        still = Still(reader.path, look_for(color, charset, dark=not light, console=console))
+        still.look_at(selection)
+        _print_lines(still.lines(_screen_size(size)), console)
+        return
+    if view is not None:
+        raise StoreError("--view says which view --once shows; without it show prints them all")
     if as_json:
         _print_json(reader)
         return
-    view = newest_view(reader)
-    for line in _lines(view, run_facts(view, reader)):
+    newest = newest_view(reader)
+    for line in _lines(newest, run_facts(newest, reader)):
         typer.echo(line)
+
+
+def _screen_size(text: str | None) -> Size:
+    """The size asked for; else the terminal's, less a line for the prompt, or 80 x 24."""
+    if text is not None:
+        return parse_size(text)
+    width, height = shutil.get_terminal_size()
+    return max(MIN_SIZE[0], width), max(MIN_SIZE[1], height - 1)
+
+
+def _print_lines(lines: Sequence[Strip], console: Console) -> None:
+    """Lines in colour on a terminal, as plain text elsewhere."""
+    if console.is_terminal:
+        for line in lines:
+            console.print(Segments([*line, Segment("\n")]), end="")
+        return
+    for line in lines:
+        typer.echo(line.text.rstrip())
 
 
 def _print_json(reader: RunReader) -> None:
@@ -65,12 +153,32 @@ def _lines(view: RunView, facts: dict[str, Any]) -> list[str]:
     lines.append("symmetry " + ("–" if found is None else f"{found:.3f}"))
     if facts["scans"]:
         lines += ["", "scans"]
-    for scan in facts["scans"]:
-        share = f"{scan['done']}/{scan['total']}"
-        lines.append(f"  {clean_text(scan['id'], 40)}  {scan['state']:11}  {share}")
-        if scan["message"]:
-            lines.append(f"    {clean_text(scan['message'], 200)}")
+    lines += _scans(facts["scans"])
     return lines
+
+
+def _scans(scans: Sequence[dict[str, Any]]) -> list[str]:
+    """A line for each scan or series of scans, and why those that failed did."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for scan in scans:
+        series = (scan["request"] or {}).get("series", "")
+        groups.setdefault(f"series {series}" if series else scan["id"], []).append(scan)
+    lines: list[str] = []
+    for group in groups.values():
+        done, total = (sum(scan[name] for scan in group) for name in ("done", "total"))
+        words = [f"{word} {n}" if n < len(group) else word for word, n in _states(group)]
+        name = clean_text(group[0]["id"], 40)
+        if len(group) > 1:
+            name += f" and {len(group) - 1} more of a series"
+        lines.append(f"  {name}  {', '.join(words):11}  {done}/{total}")
+        messages = dict.fromkeys(scan["message"] for scan in group if scan["message"])
+        lines += [f"    {clean_text(message, 200)}" for message in messages]
+    return lines
+
+
+def _states(scans: Sequence[dict[str, Any]]) -> list[tuple[str, int]]:
+    """How many scans are in which state, in the order in which the states come up."""
+    return list(Counter(scan["state"] for scan in scans).items())
 
 
 def _scalars(last: dict[str, Any]) -> list[str]:
