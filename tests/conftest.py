@@ -27,6 +27,17 @@ Start = Callable[..., "subprocess.Popen[str]"]
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nobody_at_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Neither the settings of whoever runs the tests nor what they last chose come in."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+            patch.setenv(name, str(home / name.lower()))
+        patch.delenv("LOSSVIZ_TUI_CONFIG", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def wait_for() -> Wait:
     """Waits until a condition is true and returns its value; fails with what it waited for."""

@@ -20,9 +20,11 @@ from lossviz_analysis.store.lock import WriterLock, is_held
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import DirectionSpec, Normalisation, ScanRequest
 from lossviz_analysis.store.results import read_result
+from lossviz_analysis.store.scan_queue import set_order
 from lossviz_analysis.store.scan_writer import ScanWriter
 from lossviz_analysis.store.scans import ScanReader, cancel, submit
 from lossviz_analysis.store.schema import ScanState
+from lossviz_trainer import worker
 from lossviz_trainer.datasets.npz import load_npz
 from lossviz_trainer.models import build_model
 from lossviz_trainer.resident import move_to_device
@@ -179,6 +181,26 @@ def test_scans_are_taken_in_the_order_of_asking(run, serve):
     serve(run)
     ends = [(scan.folder / "head" / "c.0").stat().st_mtime_ns for scan in scans]
     assert ends == sorted(ends)
+    assert all(state_of(scan) == ScanState.DONE for scan in scans)
+
+
+def test_scans_are_taken_in_the_order_somebody_wants_also_while_one_is_computed(
+    run, serve, monkeypatch
+):
+    scans = [scan_of(run, ask(gaussian(k), points=(2,))) for k in range(4)]
+    set_order(run, [scans[2].scan_id, scans[0].scan_id])
+    taken = []
+
+    def take(scan, bench, stop):
+        taken.append(scan.scan_id)
+        if len(taken) == 2:
+            set_order(run, [scans[3].scan_id, scans[1].scan_id])
+        honest(scan, bench, stop)
+
+    honest = worker._take
+    monkeypatch.setattr(worker, "_take", take)
+    serve(run)
+    assert taken == [scans[k].scan_id for k in (2, 0, 3, 1)]
     assert all(state_of(scan) == ScanState.DONE for scan in scans)
 
 

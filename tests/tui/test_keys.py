@@ -1,19 +1,23 @@
 """The table of keys: each does something, no two fight, and help shows all of them."""
 
 import itertools
+import re
+import string
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from textual import actions
-from textual.binding import Binding
+from textual.keys import _character_to_key
 
 from lossviz_tui import navigation
 from lossviz_tui.app import LossvizApp
+from lossviz_tui.config import remapped
 from lossviz_tui.keys import (
     EPOCH_VIEWS,
     KEYS,
     MAX_HELP,
+    PUNCTUATION,
     RUN_VIEWS,
     VIEW_NAMES,
     VIEW_TITLES,
@@ -65,13 +69,48 @@ def test_every_key_names_views_that_exist():
 
 
 def test_the_app_binds_the_table():
-    bound = [b for b in LossvizApp.BINDINGS if isinstance(b, Binding)]
-    assert [(b.key, b.action) for b in bound] == [(key.keys, key.action) for key in KEYS]
+    bound = LossvizApp(Path(), AppOptions())._bindings.key_to_bindings
+    for key in KEYS:
+        for name in key.keys.split(","):
+            assert key.action in [binding.action for binding in bound[name]]
+
+
+def test_names_of_actions_are_those_people_have_in_their_files():
+    names = {key.name for key in KEYS}
+    assert names >= {
+        *("view-runs", "view-dance", "epoch-previous", "epoch-next", "step-previous"),
+        *("column-next", "first", "following", "hold", "move-previous", "move-next", "open"),
+        *("back", "other-split", "classes", "log-toggled", "all-toggled", "next-mode"),
+        *("diagonal-toggled", "other-quantity", "contours-toggled", "frame-next", "scan"),
+        *("turn-previous", "turn-next", "resume-scan", "cancel-scan", "queue-previous"),
+        *("pause", "stop", "train", "log", "export", "help", "quit"),
+    }
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) for name in names)
+
+
+def test_keys_that_have_no_letter_are_called_as_textual_calls_them():
+    assert {character: name for name, character in PUNCTUATION.items()} == {
+        character: _character_to_key(character) for character in string.punctuation
+    }
+
+
+def test_help_with_long_keys_of_the_users_own_stays_within_the_page():
+    keys = remapped(
+        KEYS, {"hold": "ctrl+shift+pagedown,shift+f12", "scan": "", "view-runs": "0"}
+    )
+    text = str(HelpScreen("dance", "How.", readonly=False, keys=keys)._text())
+    assert "ctrl+shift+pagedown shift+f12 hold this epoch, or follow" in text
+    assert "ask for a scan" not in text
+    assert "0 2 3 4 5 6" in text
+    assert max(map(len, text.splitlines())) <= 76
 
 
 def test_only_what_concerns_scans_and_training_is_work():
     work = {key.action for key in KEYS if key.starts_work}
-    assert work == {"scan", "cancel_scan", "resume_scan", "pause"}
+    assert work == {
+        *("scan", "cancel_scan", "resume_scan", "pause", "stop", "train"),
+        *("queue(-1)", "queue(1)"),
+    }
 
 
 @pytest.mark.parametrize("view", VIEW_NAMES)

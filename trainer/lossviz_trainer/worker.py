@@ -15,8 +15,9 @@ from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.lock import LockHeldError, WriterLock
 from lossviz_analysis.store.requests import ScanRequest
+from lossviz_analysis.store.scan_queue import waiting
 from lossviz_analysis.store.scan_writer import FULL_DISK_SECONDS, ScanWriter
-from lossviz_analysis.store.scans import ScanReader, find_scans, unfinished
+from lossviz_analysis.store.scans import ScanReader
 from lossviz_analysis.store.schema import ScanState
 from lossviz_analysis.store.space import is_disk_full
 from lossviz_trainer.daemon import StopFlag
@@ -64,7 +65,7 @@ def work(run: Path, *, idle_seconds: float = IDLE_SECONDS, trust: bool = False) 
         _serve(run, bench, stop, idle_seconds)
         lock.release()
         # Whoever asked while the lock was still held started no worker of their own.
-        if stop() or bench.lacks_trust or not unfinished(find_scans(run)):
+        if stop() or bench.lacks_trust or not waiting(run):
             return 0
 
 
@@ -88,13 +89,13 @@ class _Queue:
             return 0
 
     def waiting(self) -> list[ScanReader]:
-        """What is to be done, oldest first; nothing where nothing has changed."""
+        """What is to be done, the next one first; nothing where nothing has changed."""
         changed = self._modified()
         now = time.monotonic()
         if changed == self._seen and now - self._looked < LOOK_SECONDS:
             return []
         self._looked = now
-        found = unfinished(find_scans(self._run))
+        found = waiting(self._run)
         if not found:
             self._seen = changed
         return found
@@ -104,8 +105,8 @@ def _serve(run: Path, bench: Workbench, stop: StopFlag, idle_seconds: float) -> 
     idle_since = time.monotonic()
     queue, is_warm = _Queue(run), False
     while not stop() and (idle := time.monotonic() - idle_since) < idle_seconds:
-        waiting = queue.waiting()
-        if not waiting:
+        scans = queue.waiting()
+        if not scans:
             if is_warm and idle >= COOL_SECONDS:
                 bench.cool_down()
                 is_warm = False
@@ -114,10 +115,10 @@ def _serve(run: Path, bench: Workbench, stop: StopFlag, idle_seconds: float) -> 
             continue
         is_warm = True
         try:
-            _take(waiting[0], bench, stop)
+            _take(scans[0], bench, stop)
         except OSError as error:
             # Whatever the disk has against it: the scan is still there to be gone on with.
-            log.warning("scan %s cannot be written: %s", waiting[0].scan_id, error)
+            log.warning("scan %s cannot be written: %s", scans[0].scan_id, error)
             time.sleep(FULL_DISK_SECONDS)
         except LockHeldError:
             time.sleep(POLL_SECONDS)

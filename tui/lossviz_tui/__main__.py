@@ -26,6 +26,8 @@ COMMANDS: dict[str, str] = {
     "pause": "lossviz_tui.cli.pause",
     "resume": "lossviz_tui.cli.resume",
     "bench": "lossviz_tui.cli.bench",
+    "serve": "lossviz_tui.cli.serve",
+    "keys": "lossviz_tui.cli.keys",
     "doctor": "lossviz_tui.cli.doctor",
 }
 """Module of each command; the function in it bears the command's name, and an underscore after

@@ -16,11 +16,10 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from textual import actions, on, work
 from textual.app import App, ComposeResult, SystemCommand
-from textual.binding import Binding, BindingType
 from textual.driver import Driver
 from textual.events import Resize
 from textual.geometry import Size
@@ -29,7 +28,6 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from lossviz_analysis.errors import LossvizError
-from lossviz_tui.keys import KEYS
 from lossviz_tui.messages import DeedDone, Painted, Replaceable
 from lossviz_tui.options import AppOptions
 from lossviz_tui.screens.confirm import ConfirmScreen
@@ -68,11 +66,8 @@ class LossvizApp(App[None]):
     Screen { layout: vertical; }
     #status { height: 2; }
     #view { height: 1fr; }
+    LossvizApp.-ascii ModalScreen > * { border: ascii $primary; }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(key.keys, key.action, key.label, show=key.in_footer, key_display=key.shown)
-        for key in KEYS
-    ]
 
     def __init__(self, path: Path, options: AppOptions) -> None:
         super().__init__()
@@ -85,6 +80,14 @@ class LossvizApp(App[None]):
         self._leaving = threading.Event()
         rate = BYTES_PER_SECOND * (SLOW_FACTOR if options.slow else 1.0)
         self._budget = ByteBudget(rate, time.monotonic, burst_bytes=3 * rate)
+        for key in filter(lambda key: key.keys, options.keys):
+            self.bind(
+                key.keys,
+                key.action,
+                description=key.label,
+                show=key.in_footer,
+                key_display=key.shown,
+            )
 
     def get_driver_class(self) -> type[Driver]:
         """Textual's choice of a driver, on a wire that sends only what differs."""
@@ -138,6 +141,7 @@ class LossvizApp(App[None]):
     def on_stage_set(self, message: StageSet) -> None:
         """From here on there is something to show."""
         self._stage = message.stage
+        self.set_class(message.stage.scene.look.is_ascii, "-ascii")
         self.set_interval(1.0, self._repaint)
         self.set_interval(FRAME_SECONDS, self._play)
         self._repaint(urgent=True)
@@ -299,12 +303,36 @@ class LossvizApp(App[None]):
         if self._stage is not None:
             self._tell(self._stage.resume_scan)
 
+    def action_queue(self, step: int) -> None:
+        """Have the scan in focus computed sooner or later than others that wait."""
+        stage = self._stage
+        if stage is not None:
+            self._tell(lambda: stage.move_scan(step))
+            self._repaint(urgent=True)
+
+    def action_train(self) -> None:
+        """Ask for a new training run."""
+        self._ask("train_form", self._training_started)
+
+    def _training_started(self, run: Path | None) -> None:
+        if self._stage is not None and run is not None:
+            self._stage.training_started(run)
+            self._select(self._stage.selection)
+
     def action_pause(self) -> None:
         """Pause the training of the run in focus or let it go on, after a question."""
+        self._do_if_answered("pause_or_resume")
+
+    def action_stop(self) -> None:
+        """End the training of the run in focus, after a question."""
+        self._do_if_answered("stop")
+
+    def _do_if_answered(self, what: str) -> None:
+        """Ask the question of one of the stage's deeds, then do it."""
         if self._stage is None:
             return
         try:
-            question, deed = self._stage.pause_or_resume()
+            question, deed = getattr(self._stage, what)()
         except (LossvizError, OSError) as error:
             self._say(str(error), is_warning=True)
             return
@@ -366,12 +394,13 @@ class LossvizApp(App[None]):
         """Every key, and how to read this view."""
         if self._stage is not None:
             view, text = self._stage.selection.view, self._stage.how_to_read()
-            self.push_screen(HelpScreen(view, text, readonly=self._options.readonly))
+            readonly, keys = self._options.readonly, self._options.keys
+            self.push_screen(HelpScreen(view, text, readonly=readonly, keys=keys))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only the keys that mean something in this view."""
         wanted = f"{action}({', '.join(map(repr, parameters))})" if parameters else action
-        keys = [key for key in KEYS if key.action == wanted]
+        keys = [key for key in self._options.keys if key.action == wanted]
         if not keys:
             return True
         if self._stage is None:
@@ -387,7 +416,7 @@ class LossvizApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Everything a key can do here, by name."""
         yield from super().get_system_commands(screen)
-        for key in KEYS:
+        for key in self._options.keys:
             name, parameters = actions.parse(key.action)[1:]
             if self.check_action(name, parameters):
                 run = functools.partial(self.run_action, key.action)

@@ -1,5 +1,6 @@
 """The one table of keys: bindings, footer, help and the README follow from it."""
 
+import re
 from dataclasses import dataclass
 
 VIEW_NAMES = ("runs", "overview", "dance", "notes", "cctm", "landscape")
@@ -31,7 +32,61 @@ class Key:
     @property
     def shown(self) -> str:
         """The keys as people know them."""
-        return " ".join(_SHOWN.get(key, key) for key in self.keys.split(","))
+        return " ".join(shown_key(key) for key in self.keys.split(","))
+
+    @property
+    def name(self) -> str:
+        """What a configuration file calls it; follows from the action, which says what it does.
+
+        "epoch-previous" of epoch(-1), "log-toggled" of set('log_toggled'), "view-dance".
+        """
+        words = [word for word in _WORD.findall(self.action) if word != "set"]
+        return "-".join(_STEPS.get(word, word) for word in words).replace("_", "-")
+
+
+_WORD = re.compile(r"\w+|-1\b|-\d+")
+_STEPS = {"-1": "previous", "1": "next"}
+
+PUNCTUATION = {
+    "exclamation_mark": "!",
+    "quotation_mark": '"',
+    "number_sign": "#",
+    "dollar_sign": "$",
+    "percent_sign": "%",
+    "ampersand": "&",
+    "apostrophe": "'",
+    "left_parenthesis": "(",
+    "right_parenthesis": ")",
+    "asterisk": "*",
+    "plus": "+",
+    "comma": ",",
+    "minus": "-",
+    "full_stop": ".",
+    "slash": "/",
+    "colon": ":",
+    "semicolon": ";",
+    "less_than_sign": "<",
+    "equals_sign": "=",
+    "greater_than_sign": ">",
+    "question_mark": "?",
+    "at": "@",
+    "left_square_bracket": "[",
+    "backslash": "\\",
+    "right_square_bracket": "]",
+    "circumflex_accent": "^",
+    "underscore": "_",
+    "grave_accent": "`",
+    "left_curly_bracket": "{",
+    "vertical_line": "|",
+    "right_curly_bracket": "}",
+    "tilde": "~",
+}
+"""Textual's names of the keys that have no letter."""
+
+
+def shown_key(key: str) -> str:
+    """One of Textual's names of keys as people know it."""
+    return _SHOWN.get(key) or PUNCTUATION.get(key, key)
 
 
 _SHOWN = {
@@ -107,7 +162,13 @@ KEYS: tuple[Key, ...] = (
         starts_work=True,
     ),
     Key("x", "cancel_scan", "Cancel", "cancel the scan", ("landscape",), starts_work=True),
+    Key(
+        "K", "queue(-1)", "Sooner", "compute this scan sooner", ("landscape",), starts_work=True
+    ),
+    Key("J", "queue(1)", "Later", "compute this scan later", ("landscape",), starts_work=True),
+    Key("n", "train", "New run", "start a new training", ("runs",), True, True),
     Key("p", "pause", "Pause", "pause the training, or go on", starts_work=True),
+    Key("S", "stop", "Stop", "checkpoint and end the training", starts_work=True),
     Key("w", "log", "Log", "what daemon and worker printed"),
     Key("e", "export", "Export", "write this view to a file", RUN_VIEWS),
     Key("question_mark", "help", "Help", "this page", in_footer=True),

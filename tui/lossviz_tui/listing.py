@@ -16,6 +16,8 @@ from lossviz_tui.liveness import stalled_word
 
 _MAX_EPOCH = 2.0**53
 _MAX_NAME = 200
+WAITING = ("queued", "interrupted")
+"""States of a scan that waits for a worker."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -47,6 +49,8 @@ class ScanRow:
     total: int
     items_per_second: float
     message: str
+    place: int = 0
+    """In the queue, from 1, which comes next; 0 where it does not wait."""
 
     @property
     def share(self) -> float:
@@ -148,6 +152,38 @@ def scan_groups(rows: Sequence[ScanRow]) -> tuple[tuple[ScanRow, ...], ...]:
         series = row.request.series if row.request is not None else ""
         groups.setdefault(f"series {series}" if series else row.scan_id, []).append(row)
     return tuple(map(tuple, groups.values()))
+
+
+def with_places(rows: Sequence[ScanRow], order: Sequence[str]) -> tuple[ScanRow, ...]:
+    """The rows, each that waits with its place in the queue.
+
+    `order` names the scans somebody wants first; see `scan_queue`.
+    """
+    wanted = {scan_id: place for place, scan_id in reversed(list(enumerate(order)))}
+    queue = sorted(
+        (row.scan_id for row in rows if row.word in WAITING),
+        key=lambda scan_id: (wanted.get(scan_id, len(wanted)), scan_id),
+    )
+    places = {scan_id: place for place, scan_id in enumerate(queue, start=1)}
+    return tuple(replace(row, place=places.get(row.scan_id, 0)) for row in rows)
+
+
+def moved_in_queue(rows: Sequence[ScanRow], scan_id: str, step: int) -> tuple[str, ...]:
+    """The queue after what belongs to a scan has been moved by a step, a series as a whole.
+
+    Raises StoreError, which says why, where it does not wait or cannot be moved further.
+    """
+    waiting = sorted((row for row in rows if row.place), key=lambda row: row.place)
+    groups = list(scan_groups(waiting))
+    mates = next((g for g in scan_groups(rows) if scan_id in {r.scan_id for r in g}), ())
+    here = [k for k, group in enumerate(groups) if set(group) & set(mates)]
+    if not here:
+        raise StoreError("only a scan that waits can be moved in the queue")
+    there = here[0] + step
+    if not 0 <= there < len(groups):
+        raise StoreError(f"it is the {'last' if step > 0 else 'next'} one already")
+    groups.insert(there, groups.pop(here[0]))
+    return tuple(row.scan_id for group in groups for row in group)
 
 
 def scan_row(scan: ScanReader) -> ScanRow:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from lossviz_tui.keys import KEYS, Key
+
 
 @dataclass(frozen=True, kw_only=True)
 class AppOptions:
@@ -14,5 +16,7 @@ class AppOptions:
     mouse: bool = True
     slow: bool = False
     readonly: bool = False
+    keys: tuple[Key, ...] = KEYS
+    """The table of keys, with what the user has remapped."""
     trust: bool = False
     """Whether scans may call the model factory of a run that somebody else recorded."""

@@ -21,6 +21,7 @@ from textual.strip import Strip
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.files import read_text
 from lossviz_analysis.store.reader import RunReader, find_runs, standing
+from lossviz_analysis.store.scan_queue import set_order
 from lossviz_analysis.store.scan_writer import revive
 from lossviz_analysis.store.scans import cancel, scan_folder
 from lossviz_analysis.store.schema import LOG_NAME
@@ -31,7 +32,8 @@ from lossviz_tui.figures.figure import write_figure
 from lossviz_tui.formats import FORMATS, Format
 from lossviz_tui.history import RunView
 from lossviz_tui.keys import VIEW_NAMES, VIEW_TITLES
-from lossviz_tui.launch import WORKER_LOG, ensure_worker, pause_run, resume_run
+from lossviz_tui.launch import WORKER_LOG, ensure_worker, pause_run, resume_run, stop_run
+from lossviz_tui.listing import moved_in_queue, with_places
 from lossviz_tui.messages import (
     RowsRead,
     RunAdvanced,
@@ -50,8 +52,10 @@ from lossviz_tui.screens.class_picker import ClassPicker
 from lossviz_tui.screens.export_form import ExportForm
 from lossviz_tui.screens.log import LogScreen
 from lossviz_tui.screens.scan_form import ScanForm
+from lossviz_tui.screens.train_form import TrainForm
 from lossviz_tui.selection import Selection
 from lossviz_tui.tail import Tail
+from lossviz_tui.terminal import glyphs_of
 
 _LOG_BYTES = 65_536
 _COERCED = "C.UTF-8"
@@ -268,6 +272,31 @@ class Stage:
             case _:
                 raise StoreError(f"{name} is {word}; there is nothing to pause")
 
+    def stop(self) -> tuple[str, Callable[[], str]]:
+        """The question before the training of the run in focus is ended, and how it is done."""
+        run = self._run_in_focus()
+        name = clean_text(run.name.removesuffix(".zarr"), 40)
+        reader = RunReader(run)
+        word = standing(reader, reader.head()).word
+        if word not in ("live", "waiting", "disk full", "paused"):
+            raise StoreError(f"{name} is {word}; there is nothing to stop")
+
+        def deed() -> str:
+            stop_run(run)
+            return f"{name} has stopped; p goes on from its last checkpoint"
+
+        return f"Stop the training of {name}? It writes a checkpoint first, and leaves.", deed
+
+    def train_form(self) -> TrainForm:
+        """A form for a new training run in the folder of the runs."""
+        return TrainForm(self._folder, ascii_only=self._look.is_ascii)
+
+    def training_started(self, run: Path) -> None:
+        """Look at a run that was just made."""
+        self._scene = Scene(look=self._look, folder=self._folder, runs=self._scene.runs)
+        self._run = run
+        self.select(Selection(view="overview"))
+
     def _run_in_focus(self) -> Path:
         """The run under the cursor in the list of runs; elsewhere the open one."""
         rows = self._scene.runs
@@ -311,6 +340,18 @@ class Stage:
         if row.word == "interrupted":
             ensure_worker(scene.view.path)  # a dead worker's scan needs one to end it
         return "asked the scan to stop; what is done is kept"
+
+    def move_scan(self, step: int) -> str:
+        """Have the scan in focus, or its series, computed sooner or later; a sentence."""
+        scene = self.scene
+        if scene.view is None or scene.scan is None:
+            raise StoreError("there is no scan to move")
+        order = moved_in_queue(scene.scans, scene.scan.scan_id, step)
+        set_order(scene.view.path, order)
+        self._scene = replace(self._scene, scans=with_places(scene.scans, order))
+        moved = self.scene.scan
+        place = moved.place if moved is not None else 0
+        return f"number {place} of {len(order)} in the queue" if place else "moved in the queue"
 
     def export_form(self) -> ExportForm:
         """The formats in which the view in focus can be written, the last one first."""
@@ -394,16 +435,10 @@ def look_for(
     depth = depths.get(console.color_system if color == "auto" else color, "256")
     if "NO_COLOR" in os.environ:
         depth = "none"
-    return Look(charset=_charset(charset), color=depth, dark=dark)
-
-
-def _charset(wanted: Literal["auto"] | Charset) -> Charset:
-    if wanted != "auto":
-        return wanted
-    if _is_c_locale() or "utf" not in locale.getpreferredencoding(do_setlocale=False).lower():
-        return "ascii"
-    # The Linux console has block glyphs but no braille.
-    return "blocks" if os.environ.get("TERM") == "linux" else "braille"
+    if charset == "auto":
+        encoding = locale.getpreferredencoding(do_setlocale=False)
+        charset = "ascii" if _is_c_locale() else glyphs_of(os.environ, encoding)
+    return Look(charset=charset, color=depth, dark=dark)
 
 
 def _is_c_locale() -> bool:

@@ -12,10 +12,11 @@ from textual.message import Message
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.head import RunHead
 from lossviz_analysis.store.reader import Pulse, RunReader, standing
+from lossviz_analysis.store.scan_queue import read_order
 from lossviz_analysis.store.scans import ScanReader, find_scans
 from lossviz_tui.history import RunHistory, RunView
 from lossviz_tui.launch import has_worker
-from lossviz_tui.listing import RunLister, RunRow, ScanRow, scan_groups, scan_row
+from lossviz_tui.listing import RunLister, RunRow, ScanRow, scan_groups, scan_row, with_places
 from lossviz_tui.liveness import PATIENCE_SECONDS, silence
 from lossviz_tui.messages import (
     RowsRead,
@@ -191,7 +192,7 @@ class Tail:
 
     def _tell_scans(self, seen: _Following) -> None:
         scans = find_scans(seen.reader.path)
-        rows = tuple(scan_row(scan) for scan in scans)
+        rows = with_places([scan_row(scan) for scan in scans], read_order(seen.reader.path))
         if rows != seen.scans:
             seen.scans = rows
             self._post(ScansListed(seen.reader.path, rows))

@@ -35,6 +35,8 @@ here can be read with plain Zarr and this page.
                    step_losses. Of a recorder: aliases (of tied tensors), others, optimizer,
                    scheduler, random, extra; their arrays have the role "optimiser" and names
                    such as optimizer/0/state/0/exp_avg
+  scans/queue      ids of scans, one on each line, in the order somebody wants them computed;
+                   those not named come after, by the time of asking; may be absent
   scans/<scan id>/
     zarr.json      attributes: request (see requests.ScanRequest) and created_at
     .writer.lock   lockf target of the worker that computes this scan

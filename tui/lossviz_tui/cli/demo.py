@@ -1,6 +1,7 @@
 """`lossviz-tui demo`: train on the digits in the background and watch; needs no download."""
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,7 @@ from lossviz_tui.cli.paths import DEFAULT_FOLDER, free_path
 from lossviz_tui.cli.train import follow_start
 from lossviz_tui.cli.watch import watch
 from lossviz_tui.launch import start_training
+from lossviz_tui.terminal import refuse_no_terminal
 
 DEMO_SPEC = {
     "data": "digits",
@@ -28,6 +30,7 @@ def demo(
 
     The training goes on when you leave the app; `lossviz-tui stop` ends it.
     """
+    refuse_no_terminal(os.environ)
     run = free_path(folder.absolute(), "demo")
     overrides = {"epochs": epochs, "learning_rate": 0.02}
     process = start_training(DEMO_SPEC | {"run": str(run), "overrides": overrides})

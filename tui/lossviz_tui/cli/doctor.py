@@ -22,6 +22,7 @@ from lossviz_tui.cli.paths import open_run
 from lossviz_tui.launch import gpus_by_torch
 from lossviz_tui.liveness import stalled_word
 from lossviz_tui.paint.cells import clean_text
+from lossviz_tui.terminal import color_system, glyphs_of
 
 MAX_DAMAGED = 100
 """A run with more damaged records is not worth reading on: each is tried for a moment."""
@@ -63,7 +64,11 @@ def _machine() -> list[tuple[str, str]]:
 
 def _terminal() -> list[tuple[str, str]]:
     console = Console()
-    size = shutil.get_terminal_size()
+    size, encoding = shutil.get_terminal_size(), locale.getpreferredencoding()
+    chosen = color_system(os.environ)
+    colors = {"auto": f"{console.color_system or 'no'} colours", "none": "no colours"}.get(
+        chosen, f"{16 if chosen == 'standard' else chosen} colours"
+    )
     environment = [f"{name}={os.environ[name]}" for name in _VARIABLES if name in os.environ]
     return [
         (
@@ -71,7 +76,8 @@ def _terminal() -> list[tuple[str, str]]:
             f"{size.columns} x {size.lines}" + ("" if size.columns >= 80 else ", narrow"),
         ),
         ("colours", str(console.color_system or "none")),
-        ("encoding", locale.getpreferredencoding()),
+        ("encoding", encoding),
+        ("drawn with", f"{colors}, {glyphs_of(os.environ, encoding)}"),
         (
             "environment",
             clean_text(" ".join(environment), 200) or "nothing that matters is set",

@@ -6,6 +6,7 @@ from lossviz_analysis.store.description import read_description
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.reader import RunReader, find_runs
 from lossviz_analysis.store.schema import RUN_SUFFIX
+from lossviz_tui.training import free_name
 
 DEFAULT_FOLDER = Path("runs")
 
@@ -40,9 +41,4 @@ def with_suffix(path: Path) -> Path:
 
 def free_path(folder: Path, name: str) -> Path:
     """A path for a new run that nothing has yet."""
-    number = 1
-    while True:
-        path = folder / f"{name}-{number}{RUN_SUFFIX}"
-        if not path.exists():
-            return path
-        number += 1
+    return folder / f"{free_name(folder, name)}{RUN_SUFFIX}"

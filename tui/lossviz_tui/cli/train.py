@@ -26,6 +26,7 @@ from lossviz_analysis.store.schema import RunState
 from lossviz_tui.cli.paths import DEFAULT_FOLDER, existing_run, free_path, with_suffix
 from lossviz_tui.launch import Created, LaunchError, Preparing, events, start_training
 from lossviz_tui.paint.cells import clean_text
+from lossviz_tui.training import run_stem
 
 POLL_SECONDS = 0.25
 
@@ -200,7 +201,7 @@ def _run_path(run: Path | None, data: str, model: str, recipe: str, *, resume: b
         return existing_run(run)
     if run is not None:
         return with_suffix(run).absolute()
-    return free_path(DEFAULT_FOLDER.absolute(), f"{Path(data).stem}-{model}-{recipe}")
+    return free_path(DEFAULT_FOLDER.absolute(), run_stem(data, model, recipe))
 
 
 def follow_start(process: subprocess.Popen[bytes], console: Console) -> Path:

@@ -32,6 +32,8 @@ def scan_list(scene: Scene, size: Size) -> list[Strip]:
         text, state_style = state_text(_word(group), look)
         share = sum(row.share for row in group) / len(group)
         text += f" {100 * share:.0f}%" if _word(group) == "running" else ""
+        places = [row.place for row in group if row.place]
+        text += f" {min(places)}" if places and _word(group) == "queued" else ""
         canvas.put_right(canvas.width, line, text, state_style)
         room_for_name = canvas.width - len(text) - 3
         name = clean_text(_group_name(scene, group), room_for_name, ascii_only=look.is_ascii)

@@ -1,7 +1,6 @@
 """The choices of the scan form: what there is to choose from, what shows, what it asks for."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,7 +16,9 @@ from lossviz_analysis.store.requests import (
     default_points,
 )
 from lossviz_analysis.store.scans import find_scans
-from lossviz_tui.choosing import HDF5_SUFFIXES, way
+from lossviz_tui.choosing import HDF5_SUFFIXES, is_number, way
+from lossviz_tui.devices import device_choices
+from lossviz_tui.screens.form import Field
 from lossviz_tui.wish import DirectionWish, Preset, ScanWish, film_wish
 
 KINDS: tuple[DirectionKind, ...] = ("ego", "gaussian", "gradient", "toward", "pca", "file")
@@ -28,6 +29,7 @@ _EXAMPLES = (None, 500, 1_000, 2_000, 5_000, 10_000)
 _RANGES = ((-0.5, 1.5), (-1.0, 2.0), (-1.0, 1.0), (0.0, 1.0))
 _CLIPS = (None, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 _MAX_LISTED = 50
+_TOWARD_RUNS = ("toward", "second_toward", "other_run")
 
 _MORE = (
     "normalise",
@@ -45,32 +47,8 @@ _MORE = (
 )
 """The fields of the second page."""
 
-
-@dataclass
-class Field:
-    """One line of the form: a label and the values to step through."""
-
-    name: str
-    label: str
-    values: tuple[Any, ...]
-    index: int = 0
-
-    @property
-    def value(self) -> Any:  # noqa: ANN401  # a field holds what its kind of choice needs
-        """The value chosen."""
-        return self.values[self.index]
-
-    def choose(self, value: object) -> None:
-        """Choose a value, or the nearest number to it."""
-        if value in self.values:
-            self.index = self.values.index(value)
-        elif isinstance(value, int | float):
-            numbers = [k for k, one in enumerate(self.values) if isinstance(one, int | float)]
-            self.index = min(numbers, key=lambda k: abs(float(self.values[k]) - value))
-
-    def step(self, count: int) -> None:
-        """Another value, around the ends."""
-        self.index = (self.index + count) % len(self.values)
+_OF_THE_MOMENT = ("class", "second_class", "checkpoint")
+"""Fields that follow what is on the screen instead of what was chosen the last time."""
 
 
 class Fields:
@@ -142,7 +120,7 @@ class Fields:
         ]
 
     def _shown(self) -> set[str]:
-        shown = {"kind", "points", "checkpoint", "split", "examples", "batch_norm"}
+        shown = {"kind", "points", "checkpoint", "split", "examples", "batch_norm", "device"}
         shown |= {"precision", "order", "clip", "refine"}
         kind = self.kind
         if kind is None:
@@ -193,6 +171,37 @@ class Fields:
             return max(1, len(chosen))
         return self["seeds"].value if "seeds" in shown else 1
 
+    @property
+    def recomputes(self) -> bool:
+        """Whether batch-norm statistics will be computed anew at each point."""
+        shown = self._shown()
+        chosen = self["batch_norm"].value
+        ends = (self[name].value for name in _TOWARD_RUNS if name in shown)
+        is_between = any(end and not is_number(end) for end in ends)
+        return chosen == "recompute" or (chosen == "usual" and is_between)
+
+    def choices(self) -> dict[str, Any]:
+        """What is chosen, as JSON keeps it; what follows from the screen is left out."""
+        kept = self._by_name.keys() - set(_OF_THE_MOMENT)
+        return {name: self[name].value for name in sorted(kept)}
+
+    def restore(self, choices: Mapping[str, Any]) -> bool:
+        """Choose again what was chosen once, as far as it can still be; whether anything was.
+
+        Nothing is trusted: a value that is none of a field's values is left out.
+        """
+        if choices.get("kind") not in self["kind"].values:
+            return False
+        self["kind"].choose(choices["kind"])
+        self.take_defaults()
+        for name in choices.keys() & (self._by_name.keys() - set(_OF_THE_MOMENT)):
+            field, value = self[name], choices[name]
+            value = tuple(value) if isinstance(value, list) else value
+            is_typed = field.takes == "text" and isinstance(value, str)
+            if value in field.values or (is_typed and value.isprintable()):
+                field.choose(value)
+        return True
+
     def wish(self) -> ScanWish:
         """What is asked for."""
         shown = self._shown()
@@ -222,6 +231,7 @@ class Fields:
             split=value["split"],
             examples=value["examples"],
             precision=value["precision"],
+            device=value["device"],
             is_final=value["order"] == "point by point",
             clip=value["clip"],
             refine=value["refine"],
@@ -312,6 +322,7 @@ def _fields(reader: RunReader, num_classes: int) -> tuple[Field, ...]:
         Field("checkpoint", "checkpoint", ("last", "best", *epochs)),
         Field("split", "split", ("train", "test", "both")),
         Field("examples", "examples", _EXAMPLES),
+        Field("device", "device", device_choices(several=True), takes="text"),
         Field("normalise", "normalise", get_args(Normalisation)),
         Field("bias", "biases and BN", (False, True)),
         Field("points_across", "points across", (None, *_POINTS)),

@@ -1,7 +1,9 @@
 """Every key, and how to read the view at hand; one page at 80 x 24."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -9,9 +11,11 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from lossviz_tui.keys import KEYS, MAX_HELP, VIEW_NAMES, VIEW_TITLES
+from lossviz_tui.keys import KEYS, MAX_HELP, VIEW_NAMES, VIEW_TITLES, Key
 
 _KEYS_WIDTH = 7
+_TEXT_WIDTH = 76
+"""80 columns less frame and padding."""
 
 
 class HelpScreen(ModalScreen[None]):
@@ -26,8 +30,16 @@ class HelpScreen(ModalScreen[None]):
         border: round $primary; padding: 0 1; background: $surface; }
     """
 
-    def __init__(self, view: str, how_to_read: str, *, readonly: bool) -> None:
+    def __init__(
+        self,
+        view: str,
+        how_to_read: str,
+        *,
+        readonly: bool,
+        keys: Sequence[Key] = KEYS,
+    ) -> None:
         super().__init__()
+        self._keys = keys
         self._view = view
         self._how_to_read = how_to_read
         self._readonly = readonly
@@ -44,19 +56,30 @@ class HelpScreen(ModalScreen[None]):
         text.append(f"{self._how_to_read}\n")
         rows = [
             key
-            for key in KEYS
+            for key in self._keys
+            if key.keys
             if self._view in key.views and not (key.starts_work and self._readonly)
             if not key.action.startswith("view(")
         ]
-        half = -(-len(rows) // 2)
-        text.append(f"{'1-6':{_KEYS_WIDTH}}", style="bold")
+        width = max(_KEYS_WIDTH, *(cell_len(key.shown) + 1 for key in rows))
+        # Keys of the user's own may have names too long for two columns.
+        is_wide = 2 * (width + MAX_HELP) > _TEXT_WIDTH
+        half = len(rows) if is_wide else -(-len(rows) // 2)
+        text.append(f"{_view_keys(self._keys):{width}}", style="bold")
         text.append("the views; ctrl+p every command\n")
-        for left, right in zip(rows[:half], [*rows[half:], None], strict=False):
-            text.append(f"{left.shown:{_KEYS_WIDTH}}", style="bold")
+        for left, right in zip(rows[:half], [*rows[half:], *[None] * half], strict=False):
+            text.append(f"{left.shown:{width}}", style="bold")
             text.append(f"{left.help:{MAX_HELP}}")
             if right is not None:
-                text.append(f"{right.shown:{_KEYS_WIDTH}}", style="bold")
+                text.append(f"{right.shown:{width}}", style="bold")
                 text.append(right.help)
             text.append("\n")
         text.rstrip()
         return text
+
+
+def _view_keys(keys: Sequence[Key]) -> str:
+    """The keys of the views: 1-6, unless they were remapped."""
+    shown = [key.shown for key in keys if key.action.startswith("view(") and key.keys]
+    usual = [str(number) for number in range(1, len(VIEW_NAMES) + 1)]
+    return f"1-{len(VIEW_NAMES)}" if shown == usual else " ".join(shown)

@@ -1,26 +1,26 @@
 """The scan form: the choices that matter on one page, the rest on another."""
 
+from collections.abc import Sequence
 from typing import ClassVar
 
-from rich.text import Text
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.events import Click, Key
-from textual.screen import ModalScreen
-from textual.widgets import Static
+from textual.events import Key
 
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import DEFAULT_RANGE
 from lossviz_tui.asking import complete
+from lossviz_tui.costing import bytes_text, fitting, measured_costs, scan_seconds
 from lossviz_tui.launch import request_scan
 from lossviz_tui.paint.cells import clean_text
 from lossviz_tui.panels.texts import age_text
+from lossviz_tui.remembering import recall, remember
 from lossviz_tui.scene import Scene
-from lossviz_tui.screens.form_fields import PRESETS, Field, Fields
+from lossviz_tui.screens.form import Field, Form, end_of
+from lossviz_tui.screens.form_fields import PRESETS, Fields
 
-_VALUE_WIDTH = 40
+FORM = "scan"
+"""The name under which choices are remembered."""
 _WORDS = {
     "examples": "all",
     "points_across": "the same",
@@ -31,55 +31,50 @@ _WORDS = {
 """What None means in a field."""
 
 
-class ScanForm(ModalScreen[str | None]):
+class ScanForm(Form[str]):
     """Asks for a scan; gives its id, of a series that of the first, or None when left."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss(None)", "Leave"),
-        Binding("enter,s", "start", "Start"),
-        Binding("up,k", "line(-1)", "Up"),
-        Binding("down,j", "line(1)", "Down"),
         Binding("tab,shift+tab", "turn_page", "More"),
-        Binding("left,h", "change(-1)", "Less"),
-        Binding("right,l", "change(1)", "More"),
         Binding("minus", "span(-1)", "Span /10"),
         Binding("plus,equals_sign", "span(1)", "Span x10"),
     ]
-    DEFAULT_CSS = """
-    ScanForm { align: center middle; }
-    ScanForm > Vertical { width: 68; max-width: 100%; height: auto; max-height: 100%;
-        border: round $primary; padding: 0 1; background: $surface; }
-    """
 
     def __init__(self, scene: Scene, reader: RunReader) -> None:
-        super().__init__()
+        super().__init__(ascii_only=scene.look.is_ascii)
         self._scene = scene
         self._reader = reader
-        self._line = 0
         self._is_second_page = False
-        self._complaint = ""
         self._names = reader.description.class_names
         self._fields = Fields(reader, self._names)
-        pair = scene.pair or (0, 1)
+        self._costs = measured_costs(reader)
+        self._is_remembered = self._fields.restore(recall(FORM, reader.description.run_id))
+        self._take_moment()
+
+    def _take_moment(self) -> None:
+        """The pair on the screen, and the epoch held there where it has a checkpoint."""
+        pair = self._scene.pair or (0, 1)
         self._fields["class"].choose(pair[0])
         self._fields["second_class"].choose(pair[1])
-        # The epoch held on the screen, where it has a checkpoint; else the last.
-        held = scene.selection.epoch
+        held = self._scene.selection.epoch
         self._fields["checkpoint"].choose("last" if held is None else str(held))
 
-    def compose(self) -> ComposeResult:
-        """One text; it is small, so it is painted whole."""
-        with Vertical():
-            yield Static(id="form", markup=False)
+    def take_defaults(self) -> None:
+        """Everything as if no scan had been asked for before."""
+        self._fields = Fields(self._reader, self._names)
+        self._is_remembered = False
+        self._take_moment()
 
-    def on_mount(self) -> None:
-        """Show the form."""
-        self._show()
+    def title_text(self) -> str:
+        """What the form is for."""
+        return "Scan the loss landscape" + ("  (more)" if self._is_second_page else "")
 
-    def _visible(self) -> list[Field]:
+    def fields_here(self) -> Sequence[Field]:
+        """The fields of the page at hand."""
         return self._fields.visible(more=self._is_second_page)
 
-    def _shown_value(self, field: Field) -> str:
+    def shown_value(self, field: Field) -> str:
+        """A value in words."""
         value = field.value
         match field.name:
             case "class" | "second_class":
@@ -106,29 +101,22 @@ class ScanForm(ModalScreen[str | None]):
             case float():
                 return f"{value:g}"
             case _:
-                return _shortened(str(value)) or "none found"
+                return end_of(str(value)) or "none found"
 
-    def _show(self) -> None:
-        fields = self._visible()
-        self._line = min(self._line, len(fields) - 1)
-        text = Text()
-        text.append("Scan the loss landscape", style="bold")
-        text.append("  (more)\n" if self._is_second_page else "\n", style="bold")
-        for line, field in enumerate(fields):
-            is_here = line == self._line
-            text.append(f"{'>' if is_here else ' '} {field.label:14} ")
-            value = self._shown_value(field)
-            text.append(f"< {value} >" if is_here else f"  {value}", "bold" if is_here else "")
-            text.append("\n")
-        text.append(f"{self._cost()}\n", style="dim")
-        if self._complaint:
-            text.append(f"{clean_text(self._complaint, 240)}\n", style="bold")
+    def keys_text(self) -> str:
+        """The keys, in one line of a small terminal."""
         page = "back" if self._is_second_page else "more"
-        text.append(f"↑↓ field  ←→ value  tab {page}  +/- span  enter start  esc leave")
-        self.query_one("#form", Static).update(text)
+        return f"↑↓ field ←→ value tab {page} +- span enter start esc leave"
 
-    def _cost(self) -> str:
-        """How much work it is, and how long that took elsewhere."""
+    def notes(self) -> Sequence[str]:
+        """How much work it is, how long that will take, and where the choices are from."""
+        found = [self._work(), self._cost()]
+        if self._is_remembered:
+            found.append("as the last time; backspace goes back to the defaults")
+        return found
+
+    def _examples(self) -> int | None:
+        """Examples at each point; a recorded run does not say how many its factory makes."""
         data = self._reader.description.dataset
         splits = {"train": ("num_train",), "test": ("num_test",)}.get(
             self._fields["split"].value, ("num_train", "num_test")
@@ -140,51 +128,54 @@ class ScanForm(ModalScreen[str | None]):
             for size in sizes
             if isinstance(size, int)
         ]
-        points, scans = self._fields.num_points, self._fields.num_scans
+        return sum(whole) if len(whole) == len(sizes) else None
+
+    def _work(self) -> str:
+        points, scans, examples = (
+            self._fields.num_points,
+            self._fields.num_scans,
+            self._examples(),
+        )
         many = f"{scans} scans x " if scans > 1 else ""
-        if not whole:  # a recorded run does not say how many its factory makes
-            return f"{many}{points:,} points x every example"
-        text = f"{many}{points:,} points x {sum(whole):,} images"
-        rate, source = self._measured_rate()
-        if rate <= 0:
-            return text
-        return f"{text}, about {age_text(scans * points * sum(whole) / rate)} ({source})"
+        images = "every example" if examples is None else f"{examples:,} images"
+        return f"{many}{points:,} points x {images}"
 
-    def _measured_rate(self) -> tuple[float, str]:
-        """Images a second in the forward direction, and where that number is from."""
-        picture, scan = self._scene.shown_picture, self._scene.scan
-        if picture is not None and picture.report.images_per_second > 0:
-            return picture.report.images_per_second, "at the last scan's rate"
-        if picture is not None and scan is not None and scan.items_per_second > 0:
-            geometry = picture.result.geometry
-            images = sum(geometry.examples.values()) / max(1, sum(geometry.chunks.values()))
-            return scan.items_per_second * images, "at the last scan's rate"
-        pulse = self._scene.standing.pulse if self._scene.standing else None
-        if pulse is not None and pulse.images_per_second > 0:
-            return 3 * pulse.images_per_second, "guessed from training"
-        return 0.0, ""
-
-    def action_line(self, step: int) -> None:
-        """Another field."""
-        self._line = (self._line + step) % len(self._visible())
-        self._show()
+    def _cost(self) -> str:
+        """Time and memory, as measured by an earlier scan; or that nothing is measured yet."""
+        examples = self._examples()
+        precision = self._fields["precision"].value
+        device = ",".join(word.strip() for word in str(self._fields["device"].value).split(","))
+        recomputes = self._fields.recomputes
+        one = fitting(
+            self._costs,
+            precision=precision,
+            recomputes=recomputes,
+            examples=examples or 0,
+            device=device,
+        )
+        if one is None or examples is None:
+            how = f" in {precision}" if self._costs else ""
+            how += " with batch norm recomputed" if self._costs and recomputes else ""
+            how += f" on {clean_text(device, 30)}" if self._costs and device != "auto" else ""
+            return f"time and memory: not measured yet{how}"
+        seconds = scan_seconds(one, self._fields.num_scans, self._fields.num_points, examples)
+        where = f" on {clean_text(one.hardware, 30)}" if one.hardware else ""
+        memory = f", {bytes_text(one.num_bytes)} beside the data" if one.num_bytes else ""
+        rate = f"{one.images_per_second:,.0f} images/s{where}, measured by an earlier scan"
+        return f"about {age_text(seconds)}{memory} ({rate})"
 
     def action_turn_page(self) -> None:
         """The other page."""
         self._is_second_page = not self._is_second_page
         self._line = 0
-        self._show()
+        self.show()
 
-    def action_change(self, step: int) -> None:
-        """Another value of the field."""
-        field = self._visible()[self._line]
-        field.step(step)
-        self._complaint = ""
+    def changed(self, field: Field) -> None:
+        """Another kind has other defaults."""
         if field.name == "kind":
             self._fields.take_defaults()
         if field.name == "second":
             self._fields.take_grid_defaults()
-        self._show()
 
     def action_span(self, power: int) -> None:
         """Ten times the span, or a tenth of it; of an automatic one the usual span's."""
@@ -194,12 +185,11 @@ class ScanForm(ModalScreen[str | None]):
         usual = DEFAULT_RANGE[self._fields.kind or "gaussian"][1]
         value: float = usual if span.value == "auto" else span.value
         span.choose(value * 10.0**power)
-        self._show()
+        self.show()
 
     def on_key(self, event: Key) -> None:
         """A letter in a class field goes to the next class that begins with it."""
-        field = self._visible()[self._line]
-        letter = event.character
+        field, letter = self.field, event.character
         if field.name not in ("class", "second_class") or not letter or not letter.isalnum():
             return
         if letter in "hjklqs":
@@ -210,19 +200,7 @@ class ScanForm(ModalScreen[str | None]):
                 field.index = index
                 break
         event.stop()
-        self._show()
-
-    def on_click(self, event: Click) -> None:
-        """A click on a line goes there; on the same line again, to the next value."""
-        form = self.query_one("#form", Static)
-        line = event.screen_y - form.region.y - 1
-        if not form.region.contains(event.screen_x, event.screen_y):
-            return
-        if 0 <= line < len(self._visible()):
-            if line == self._line:
-                self.action_change(1)
-            self._line = line
-            self._show()
+        self.show()
 
     def action_start(self) -> None:
         """Queue the scans, or say why it cannot be."""
@@ -230,13 +208,7 @@ class ScanForm(ModalScreen[str | None]):
             requests = complete(self._fields.wish(), self._reader)
             ids = [request_scan(self._reader.path, request) for request in requests]
         except LossvizError as error:
-            self._complaint = str(error)
-            self._show()
+            self.complain(str(error))
             return
+        remember(FORM, self._fields.choices(), self._reader.description.run_id)
         self.dismiss(ids[0])
-
-
-def _shortened(value: str) -> str:
-    """The end of a long path, which tells more than its beginning."""
-    text = clean_text(value, 400)
-    return text if len(text) <= _VALUE_WIDTH else f"…{text[1 - _VALUE_WIDTH :]}"

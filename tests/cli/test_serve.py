@@ -1,0 +1,121 @@
+"""`lossviz-tui serve`: for those who know the token, by this machine's name, no others."""
+
+import shlex
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from lossviz_tui import serving
+from lossviz_tui.cli import serve as command_module
+from lossviz_tui.cli.serve import app_command
+
+TOKEN = "a-secret"
+
+
+@pytest.fixture
+async def client():
+    """Asks a server, as `localhost`, for an app that says what it was sent and ends."""
+    app = (
+        "import sys; sys.stdout.write('__GANGLION__\\n'); sys.stdout.flush(); "
+        "sys.stdout.buffer.write(b'D' + (5).to_bytes(4, 'big') + b'hello'); "
+        "sys.stdout.flush(); sys.stdin.read(1)"
+    )
+    server = serving.TokenServer(shlex.join([sys.executable, "-c", app]), TOKEN)
+    made = TestServer(await server.make_app(), host="127.0.0.1")
+    async with TestClient(made, cookie_jar=aiohttp.CookieJar(unsafe=True)) as found:
+        yield found
+
+
+async def test_the_page_is_given_to_those_who_know_the_token(client):
+    for words in ("", "?token=", "?token=another"):
+        assert (await client.get(f"/{words}")).status == 403
+        assert (await client.get(f"/ws{words}")).status == 403
+    page = await client.get(f"/?token={TOKEN}")
+    assert page.status == 200
+    assert f"ws://127.0.0.1:{client.port}/ws" in await page.text()
+    assert page.headers["Referrer-Policy"] == "no-referrer"
+    assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+    (cookie,) = page.cookies.values()
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Strict"
+    assert (await client.get("/")).status == 200  # by the cookie from here on
+    assert (await client.get("/static/js/textual.js")).status == 200
+
+
+async def test_the_app_comes_through_the_socket(client):
+    await client.get(f"/?token={TOKEN}")
+    async with client.ws_connect("/ws?width=80&height=24") as line:
+        message = await line.receive(timeout=20)
+        assert message.data == b"hello"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Host": "evil.example:8000"}, {"Host": "evil"}, {"Origin": "http://evil.example"}],
+)
+async def test_other_names_and_other_pages_are_refused(client, headers):
+    assert (await client.get(f"/?token={TOKEN}", headers=headers)).status == 403
+    assert (await client.get(f"/ws?token={TOKEN}", headers=headers)).status == 403
+
+
+def test_the_browser_looks_only_unless_it_is_let_work():
+    path = Path("/runs/a b.zarr")
+    usual = {"color": "truecolor", "light": False, "config": None}
+    words = app_command(path, work=False, **usual)
+    assert words[:6] == [sys.executable, "-P", "-m", "lossviz_tui", "watch", "/runs/a b.zarr"]
+    assert "--readonly" in words
+    assert "--readonly" not in app_command(path, work=True, **usual)
+
+
+def test_the_address_is_printed_and_only_loopback_listens(cli, monkeypatch, tmp_path):
+    served = {}
+
+    def serve(command, listener, token):
+        served.update(command=command, address=listener.getsockname(), token=token)
+        listener.close()
+
+    monkeypatch.setattr(serving, "serve", serve)
+    found = cli("serve", tmp_path, "--port", 0)
+    assert found.code == 0
+    host, port = served["address"]
+    assert host == "127.0.0.1"
+    assert found.out.strip() == f"http://localhost:{port}/?token={served['token']}"
+    assert f"ssh -L {port}:localhost:{port}" in found.err
+    assert "--readonly" in shlex.split(served["command"])
+    assert served["token"] not in served["command"]  # which every user can see
+
+
+def test_a_port_that_is_taken_or_none_is_one_sentence(cli):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        found = cli("serve", "--port", taken.getsockname()[1])
+    assert found.code == 1
+    assert "cannot be had" in found.err
+    assert "give another with --port" in found.err
+    assert "from 0 to 65535" in cli("serve", "--port", 70_000).err
+
+
+def test_without_the_extra_it_is_said_how_to_get_it(cli, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lossviz_tui.serving", None)
+    found = cli("serve")
+    assert found.code == 1
+    assert "pip install 'lossviz-tui[serve]'" in found.err
+    assert command_module.HOST == "127.0.0.1"
+
+
+def test_a_signal_ends_it(wait_for, start_program, tmp_path):
+    process = start_program("serve", tmp_path, "--port", 0)
+    first: list[str] = []
+    reader = threading.Thread(target=lambda: first.append(process.stdout.readline()))
+    reader.start()
+    wait_for(lambda: first, "the address is printed")
+    assert "token=" in first[0]
+    process.terminate()
+    assert process.wait(timeout=20) == 0
+    assert "Traceback" not in process.stderr.read()

@@ -1,0 +1,144 @@
+"""The scan form on the screen: device, cost, memory of the last choice, little room."""
+
+import time
+from dataclasses import replace
+
+import pytest
+
+from lossviz_analysis.store.scan_report import ScanReport
+from lossviz_analysis.store.scans import submit
+from lossviz_tui.app import LossvizApp
+from lossviz_tui.options import AppOptions
+from lossviz_tui.remembering import state_folder
+
+REPORT = ScanReport(images_per_second=1_000.0, num_bytes=18_000_000, seconds={"setup": 3.0})
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, tmp_path):
+    monkeypatch.setattr("lossviz_tui.app.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("lossviz_tui.devices.num_gpus", lambda: 2)
+    monkeypatch.setattr("lossviz_tui.costing.num_gpus", lambda: 0)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Scans asked for; no worker starts."""
+    requests = []
+
+    def request_scan(run, request):
+        requests.append(request)
+        return submit(run, request)
+
+    monkeypatch.setattr("lossviz_tui.screens.scan_form.request_scan", request_scan)
+    return requests
+
+
+@pytest.fixture
+def run(make_run, tmp_path):
+    return make_run(tmp_path / "pets.zarr")
+
+
+def app_for(path, **options) -> LossvizApp:
+    usual = AppOptions(color="truecolor", charset="braille")
+    return LossvizApp(path, replace(usual, **options))
+
+
+def text_of(app: LossvizApp) -> str:
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+async def shows(pilot, *words: str) -> None:
+    deadline = time.monotonic() + 15
+    while not all(word in text_of(pilot.app) for word in words):
+        assert time.monotonic() < deadline, text_of(pilot.app)
+        await pilot.pause(0.01)
+
+
+async def open_form(pilot) -> None:
+    await shows(pilot, "epoch 8/12")
+    await pilot.press("s")
+    await shows(pilot, "Scan the loss landscape")
+
+
+async def test_the_device_is_chosen_or_typed(run, asked):
+    async with app_for(run).run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        await pilot.press("up")
+        await shows(pilot, "> device         < auto >")
+        await pilot.press("left")
+        await shows(pilot, "< cuda:0,cuda:1 >")
+        await pilot.press(*"cpu, cpu", "enter")
+        await shows(pilot, "[6 Landscape]")
+        await pilot.press("s", "up", "x", "enter")
+        await shows(pilot, "[6 Landscape]")
+    assert [request.device for request in asked] == ["cpu,cpu", "x"]
+
+
+async def test_what_is_not_measured_is_not_said(run, make_scan):
+    async with app_for(run).run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        await shows(pilot, "361 points x 1,000 images", "time and memory: not measured yet")
+        await pilot.press("escape")
+        make_scan(run, report=REPORT)
+        await pilot.press("s")
+        await shows(pilot, "about 6m, 18 MB beside the data", "1,000 images/s on cpu")
+        await pilot.press("up", *"cuda:1")
+        await shows(pilot, "not measured yet on cuda:1")
+
+
+async def test_the_last_choice_is_remembered_for_that_run(run, asked):
+    async with app_for(run).run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        await pilot.press("right", "down", "down", "down", "down", "left", "enter")
+        await shows(pilot, "[6 Landscape]")
+    assert asked[0].kind == "gaussian"
+    assert not list(run.rglob("*forms*"))
+    async with app_for(run).run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        await shows(pilot, "< gaussian >", "as the last time; backspace")
+        await pilot.press("enter")
+        await shows(pilot, "[6 Landscape]")
+        assert asked[1].points == asked[0].points
+        await pilot.press("s", "backspace")
+        await shows(pilot, "< ego >", "first class    ")
+        assert "as the last time" not in text_of(pilot.app)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "{",
+        '{"scan": {"9b2e8f0e-6f4c-4a68-8f5b-3d1d6b9a0c11": {"kind": "no such"}}}',
+        '{"scan": {"9b2e8f0e-6f4c-4a68-8f5b-3d1d6b9a0c11": '
+        '{"kind": "ego", "points": -3, "span": {}, "device": "\\u001b[2J", "range": [1]}}}',
+    ],
+)
+async def test_a_damaged_memory_is_ignored(run, asked, damage):
+    state_folder().mkdir(parents=True)
+    (state_folder() / "forms.json").write_text(damage)
+    async with app_for(run).run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        await pilot.press("enter")
+        await shows(pilot, "[6 Landscape]")
+    assert (asked[0].kind, asked[0].points, asked[0].device) == ("ego", (19, 19), "auto")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"charset": "ascii"}, {"light": True}, {"color": "16"}]
+)
+async def test_the_form_fits_sixty_by_eighteen(run, make_scan, options):
+    make_scan(run, report=REPORT)
+    async with app_for(run, **options).run_test(size=(60, 18)) as pilot:
+        await open_form(pilot)
+        for page in ("more", "back"):
+            await shows(pilot, f"tab {page}", "esc leave", "about 6m")
+            for _ in range(14):
+                await pilot.press("down")
+                lines = text_of(pilot.app).splitlines()
+                assert sum(" > " in line for line in lines) == 1
+                if options.get("charset") == "ascii":
+                    assert "\n".join(lines[:-1]).isascii()
+            await pilot.press("tab")

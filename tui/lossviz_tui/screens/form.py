@@ -1,0 +1,276 @@
+"""A form: lines with a value each, to step through or to type, on screens of any size.
+
+It is one text, painted whole: the fields in a window around the one in focus, what the choices
+cost, a complaint, and the keys. What the fields are is the business of who derives from it.
+"""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.events import Click, Key, MouseScrollDown, MouseScrollUp, Paste, Resize
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from lossviz_tui.paint.cells import clean_text
+
+WIDTH = 68
+_FRAME = 4
+"""Columns of border and padding; the border takes two rows as well."""
+_MIN_FIELDS = 1
+_VALUE_WIDTH = 40
+_MAX_TYPED = {"text": 400, "number": 9}
+_MAX_COMPLAINT_LINES = 4
+_ASCII = str.maketrans({"↑": "up", "↓": "down", "←": "left", "→": "right", "…": "~"})
+
+Answer = TypeVar("Answer")
+
+
+@dataclass
+class Field:
+    """One line of a form: a label and the values to step through."""
+
+    name: str
+    label: str
+    values: tuple[Any, ...]
+    index: int = 0
+    takes: Literal["", "text", "number"] = ""
+    """What can be typed instead of choosing."""
+    typed: str | None = None
+    """What was typed; None while one of the values is chosen."""
+
+    @property
+    def value(self) -> Any:  # noqa: ANN401  # a field holds what its kind of choice needs
+        """The value chosen or typed."""
+        if self.typed is not None and self.takes == "text":
+            return self.typed
+        if self.typed:
+            return int(self.typed)
+        return self.values[self.index]
+
+    def choose(self, value: object) -> None:
+        """Choose a value, or the nearest number to it; a text may be none of the values."""
+        self.typed = None
+        if value in self.values:
+            self.index = self.values.index(value)
+        elif self.takes == "text" and isinstance(value, str):
+            self.typed = value
+        elif self.takes == "number" and isinstance(value, int) and value >= 0:
+            self.typed = str(value)
+        elif isinstance(value, int | float):
+            numbers = [k for k, one in enumerate(self.values) if isinstance(one, int | float)]
+            self.index = min(numbers, key=lambda k: abs(float(self.values[k]) - value))
+
+    def step(self, count: int) -> None:
+        """Another value, around the ends; what was typed is forgotten."""
+        self.typed = None
+        self.index = (self.index + count) % len(self.values)
+
+    def type(self, text: str) -> None:
+        """Add to what was typed, or begin anew where a value was chosen."""
+        if self.takes == "number":
+            text = "".join(c for c in text if c.isascii() and c.isdecimal())
+        if text and self.takes:
+            self.typed = ((self.typed or "") + text)[: _MAX_TYPED[self.takes]]
+
+    def erase(self) -> None:
+        """Take the last letter away, of a value that was chosen too."""
+        value = self.value
+        self.typed = ("" if value is None else str(value))[:-1]
+
+
+class Form(ModalScreen[Answer | None], Generic[Answer]):
+    """Fields, one of them in focus; gives an answer, or None when left."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q", "dismiss(None)", "Leave"),
+        Binding("enter,s", "start", "Start"),
+        Binding("up,k", "line(-1)", "Up"),
+        Binding("down,j", "line(1)", "Down"),
+        Binding("left,h", "change(-1)", "Less"),
+        Binding("right,l", "change(1)", "More"),
+        Binding("backspace", "defaults", "Defaults"),
+    ]
+    DEFAULT_CSS = f"""
+    Form {{ align: center middle; }}
+    Form > Vertical {{ width: {WIDTH}; max-width: 100%; height: auto; max-height: 100%;
+        border: round $primary; padding: 0 1; background: $surface; }}
+    """
+
+    def __init__(self, *, ascii_only: bool) -> None:
+        super().__init__()
+        self._ascii_only = ascii_only
+        self._line = 0
+        self._first = 0
+        self._complaint = ""
+
+    # What a form is made of.
+
+    def title_text(self) -> str:
+        """What the form is for."""
+        raise NotImplementedError
+
+    def fields_here(self) -> Sequence[Field]:
+        """The fields of the page at hand."""
+        raise NotImplementedError
+
+    def shown_value(self, field: Field) -> str:
+        """A value in words."""
+        raise NotImplementedError
+
+    def notes(self) -> Sequence[str]:
+        """Sentences below the fields."""
+        return ()
+
+    def keys_text(self) -> str:
+        """The keys, in one line of a small terminal."""
+        raise NotImplementedError
+
+    def changed(self, field: Field) -> None:
+        """What follows from another value of a field."""
+
+    def take_defaults(self) -> None:
+        """Choose everything as if nothing had been remembered."""
+
+    # How it is shown and changed.
+
+    def compose(self) -> ComposeResult:
+        """One text; it is small, so it is painted whole."""
+        with Vertical():
+            yield Static(id="form", markup=False)
+
+    def on_mount(self) -> None:
+        """Show the form."""
+        self.show()
+
+    def on_resize(self, _event: Resize) -> None:
+        """Show what fits now."""
+        self.show()
+
+    @property
+    def field(self) -> Field:
+        """The field in focus."""
+        fields = self.fields_here()
+        return fields[min(self._line, len(fields) - 1)]
+
+    def complain(self, sentence: str) -> None:
+        """Show why something cannot be."""
+        self._complaint = sentence
+        self.show()
+
+    def show(self) -> None:
+        """Paint the form as it stands."""
+        fields = self.fields_here()
+        self._line = min(self._line, len(fields) - 1)
+        width = max(20, min(WIDTH, self.app.size.width) - _FRAME)
+        notes = [line for note in self.notes() for line in self._wrapped(note, width)]
+        complaint = self._wrapped(clean_text(self._complaint, 320), width)
+        complaint = complaint[:_MAX_COMPLAINT_LINES]
+        below = len(notes) + len(complaint) + len(self._wrapped(self.keys_text(), width))
+        room = max(_MIN_FIELDS, self.app.size.height - 3 - below)
+        self._first = min(self._line, max(self._first, self._line - room + 1))
+        self._first = max(0, min(self._first, len(fields) - room))
+        title = self.title_text()
+        if len(fields) > room:
+            title += f"  ({self._line + 1} of {len(fields)})"
+        text = Text(f"{title}\n", style="bold")
+        for line, field in enumerate(fields[self._first : self._first + room], self._first):
+            self._draw(text, field, width, is_here=line == self._line)
+        text.append("".join(f"{line}\n" for line in notes), "dim not bold")
+        text.append("".join(f"{line}\n" for line in complaint), "bold")
+        text.append("\n".join(self._wrapped(self.keys_text(), width)), "not bold")
+        for static in self.query("#form").results(Static):  # a resize may come before it
+            static.update(text)
+
+    def _draw(self, text: Text, field: Field, width: int, *, is_here: bool) -> None:
+        text.append(f"{'>' if is_here else ' '} {field.label:14} ", "not bold")
+        value = self.shown_value(field)
+        if is_here and field.typed is not None:
+            value = f"{field.typed[-_VALUE_WIDTH:]}_"
+        value = clean_text(value, width - 21, ascii_only=self._ascii_only)
+        style = "bold" if is_here else "not bold"
+        text.append(f"< {value} >\n" if is_here else f"  {value}\n", style)
+
+    def _wrapped(self, sentence: str, width: int) -> list[str]:
+        text = sentence.translate(_ASCII) if self._ascii_only else sentence
+        return textwrap.wrap(text, width, break_long_words=True)
+
+    def action_line(self, step: int) -> None:
+        """Another field."""
+        self._line = (self._line + step) % len(self.fields_here())
+        self.show()
+
+    def action_change(self, step: int) -> None:
+        """Another value of the field."""
+        field = self.field
+        field.step(step)
+        self._complaint = ""
+        self.changed(field)
+        self.show()
+
+    def action_defaults(self) -> None:
+        """Forget what was remembered."""
+        self.take_defaults()
+        self._complaint = ""
+        self.show()
+
+    def action_start(self) -> None:
+        """Do what the form is for, or complain."""
+        raise NotImplementedError
+
+    def on_key(self, event: Key) -> None:
+        """Type into a field that takes it; the keys that mean something else wait."""
+        field = self.field
+        if not field.takes:
+            return
+        letter = event.character or ""
+        if event.key == "backspace":
+            field.erase()
+        elif letter and (event.is_printable if field.takes == "text" else letter.isdecimal()):
+            field.type(letter)
+        else:
+            return
+        event.stop()
+        self._complaint = ""
+        self.changed(field)
+        self.show()
+
+    def on_paste(self, event: Paste) -> None:
+        """Type what is pasted, its first line."""
+        event.stop()
+        self.field.type(clean_text((event.text.splitlines() or [""])[0], 400))
+        self.changed(self.field)
+        self.show()
+
+    def on_click(self, event: Click) -> None:
+        """A click on a line goes there; on the same line again, to the next value."""
+        form = self.query_one("#form", Static)
+        line = self._first + event.screen_y - form.region.y - 1
+        if not form.region.contains(event.screen_x, event.screen_y):
+            return
+        if self._first <= line < len(self.fields_here()) and event.screen_y > form.region.y:
+            if line == self._line:
+                self.action_change(1)
+            self._line = line
+            self.show()
+
+    def on_mouse_scroll_down(self, event: MouseScrollDown) -> None:
+        """The next field."""
+        event.stop()
+        self.action_line(1)
+
+    def on_mouse_scroll_up(self, event: MouseScrollUp) -> None:
+        """The field before."""
+        event.stop()
+        self.action_line(-1)
+
+
+def end_of(value: str, width: int = _VALUE_WIDTH) -> str:
+    """The end of a long path, which tells more than its beginning."""
+    text = clean_text(value, 400)
+    return text if len(text) <= width else f"…{text[1 - width :]}"
