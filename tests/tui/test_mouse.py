@@ -116,7 +116,7 @@ async def test_the_cursor_asks_the_worker_to_go_on_there(app_for, run, make_scan
         await pilot.press("6")
         await shows(pilot, "coarse picture")
         await pilot.press("i", "up", "up", "right")
-        await shows(pilot, "at ego cat +0.05, ego dog +0.025", "estimated")
+        await shows(pilot, "at ego cat +0.05, ego dog +0.025", "not computed yet")
         if readonly:
             assert not focus.exists()
         else:

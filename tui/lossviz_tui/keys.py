@@ -67,7 +67,14 @@ KEYS: tuple[Key, ...] = (
     Key("space", "hold", "Hold", "hold this epoch, or follow", EPOCH_VIEWS, in_footer=True),
     Key("up,k", "move(-1)", "Up", "the one above"),
     Key("down,j", "move(1)", "Down", "the one below"),
-    Key("enter", "open", "Open", "open it", ("runs", "overview", "cctm"), in_footer=True),
+    Key(
+        "enter",
+        "open",
+        "Open",
+        "open it",
+        ("runs", "overview", "cctm", "landscape"),
+        in_footer=True,
+    ),
     Key("escape", "set('back')", "Back", "follow again; then to the runs"),
     Key(
         "t",
@@ -111,7 +118,7 @@ KEYS: tuple[Key, ...] = (
     Key("comma", "frame(-1)", "Back", "a frame or curve back", ("landscape",)),
     Key("full_stop", "frame(1)", "On", "a frame or curve on", ("landscape",)),
     Key(
-        "i,enter",
+        "i",
         "set('inspection_toggled')",
         "Inspect",
         "a cursor with values, or none",

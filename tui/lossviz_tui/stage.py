@@ -206,6 +206,8 @@ class Stage:
                 self.select(navigation.pair_of_cell(self.scene))
             case "overview":
                 self.select(replace(self.selection, view="dance"))
+            case "landscape" if self.selection.point is None:
+                self.select(navigation.inspection_toggled(self.scene))
             case _:
                 pass
 

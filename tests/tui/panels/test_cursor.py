@@ -151,13 +151,13 @@ def test_a_click_and_the_wheel_choose_a_scan(scene_of_scans, run, make_scan):
 def test_a_hundred_surfaces_are_shown_as_far_as_there_is_room(
     make_run, make_scan, tmp_path, scene_of_scans, read
 ):
-    names = tuple(f"class {c}" for c in range(120))
+    names = tuple(f"c{c}" for c in range(120))
     run = make_run(tmp_path / "many.zarr", names=names, epochs=2)
     here = scene_of_scans(run, make_scan(run, names=names), mode="classes", point=(4, 4))
     order = here.surface_order
     for surface in (order[0], order[60], order[-1]):
         text = read(replace(here, selection=replace(here.selection, surface=surface)))
-        assert f">class {surface}" in text
+        assert f">c{surface}" in text
         assert "of 120 classes" in text
 
 

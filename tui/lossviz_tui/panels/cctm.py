@@ -23,9 +23,8 @@ from lossviz_tui.scene import Scene
 HELP = (
     "Entry (i, j) is the percentage of examples of class i (down) that the model calls j "
     "(across); the diagonal is the recall. Symmetry is the Pearson correlation of entries (i,"
-    " j) and (j, i) (Diao et al. 2022, sec. 2.1). Differences are in percentage points. By "
-    "similarity, classes taken for one another stand together: average linkage on 1 - (CCTM(i,"
-    " j) + CCTM(j, i)) / 2."
+    " j) and (j, i) (Diao et al. 2022, sec. 2.1). Differences are in percentage points. "
+    "Clustered: average linkage on 1 - (CCTM(i, j) + CCTM(j, i)) / 2."
 )
 _ORDER_WORDS = {"index": "", "similarity": ", clustered", "recall": ", by recall"}
 _BAR_WIDTH = 11
@@ -52,8 +51,8 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
     values = tables.values()
     room = (width, max(1, height - 2))
     table, part = _table(scene, values, classes, room, is_signed=tables.other is not None)
-    head = _head(scene, tables, values, classes, width)
-    return stacked(size, head, table, _read_out(scene, tables, classes, part, width))
+    head = _head(scene, tables, values, classes, part, width)
+    return stacked(size, head, table, _read_out(scene, tables, classes, width))
 
 
 def _why_not(scene: Scene, why: str) -> list[str]:
@@ -65,7 +64,7 @@ def _why_not(scene: Scene, why: str) -> list[str]:
 def _table(
     scene: Scene, values: np.ndarray, classes: np.ndarray, size: Size, *, is_signed: bool
 ) -> tuple[Lines, str]:
-    """The entries, and in words which part of them is in sight."""
+    """The entries, and in words which part of them is in sight; empty: all of them."""
     zoom, count = scene.selection.zoom, len(classes)
     if digits_fit(count, size) or zoom == 2:
         return _digits(scene, values, classes, size, is_signed=is_signed)
@@ -182,20 +181,26 @@ def _window(place: int, count: int, room: int) -> slice:
 
 
 def _part(rows: slice, columns: slice, count: int) -> str:
-    across = f"{columns.start + 1:,} to {columns.stop:,}"
-    return f"rows {rows.start + 1:,} to {rows.stop:,}, columns {across} of {count:,}"
+    down, across = (f"{part.start + 1:,}-{part.stop:,}" for part in (rows, columns))
+    return f"rows {down}, columns {across} of {count:,}"
 
 
 def _head(
-    scene: Scene, tables: Tables, values: np.ndarray, classes: np.ndarray, width: int
+    scene: Scene,
+    tables: Tables,
+    values: np.ndarray,
+    classes: np.ndarray,
+    part: str,
+    width: int,
 ) -> list[Strip]:
+    """What is shown; then which part of it, or one number about all of it."""
     canvas = Canvas((width, 1))
     text = f"{tables.title}, {tables.unit}{_ORDER_WORDS[scene.selection.order]}"
     if len(classes) < len(values):
         text += f", {len(classes):,} of {len(values):,} classes"
     text = clean_text(text, width, ascii_only=scene.look.is_ascii)
     canvas.put(0, 0, text, strong(scene.look))
-    words = _summary(tables, values)
+    words = part or _summary(tables, values)
     if len(text) + len(words) + 2 <= width:
         canvas.put_right(width, 0, words, muted(scene.look))
     return canvas.strips()
@@ -211,10 +216,8 @@ def _summary(tables: Tables, values: np.ndarray) -> str:
     return f"mean recall {100 * gains.mean():+.2f}" if gains.size else "mean recall n/a"
 
 
-def _read_out(
-    scene: Scene, tables: Tables, classes: np.ndarray, part: str, width: int
-) -> list[Strip]:
-    """The entry in focus: names, count, percent; and which part of the table is in sight."""
+def _read_out(scene: Scene, tables: Tables, classes: np.ndarray, width: int) -> list[Strip]:
+    """The entry in focus: names, count, percent."""
     canvas = Canvas((width, 1))
     if scene.view is None:
         return canvas.strips()
@@ -234,8 +237,6 @@ def _read_out(
         words += f"{other.name} {_percent(other, i, j, '-')})"
     words = clean_text(words, width, ascii_only=scene.look.is_ascii)
     canvas.put(0, 0, words)
-    if len(words) + len(part) + 2 <= width:
-        canvas.put_right(width, 0, part, muted(scene.look))
     return canvas.strips()
 
 

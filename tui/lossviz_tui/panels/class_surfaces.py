@@ -16,7 +16,7 @@ from lossviz_tui.panels.scan_values import fact_text
 from lossviz_tui.panels.texts import accent, centred, muted, stacked, strong, title_line
 from lossviz_tui.scene import ScanPicture, Scene
 
-_MIN_TILE = (9, 5)
+_MIN_TILE = (8, 4)
 """Cells of a surface on which something can still be made out, with its name."""
 
 
@@ -48,9 +48,10 @@ def small_multiples(scene: Scene, picture: ScanPicture, size: Size) -> list[Stri
     room = (width, max(1, height - 1 - below))
     columns, tile = _tiling(len(names), room, surfaces.shape[:2])
     shown = _in_sight(scene, columns * max(1, room[1] // tile[1]))
-    head = f"{name}, {_scale(scene, ends)}"
+    whose = "each class"
     if len(shown) < len(names):
-        head += f", {len(shown)} of {len(names):,} classes"
+        whose = f"{len(shown)} of {len(names):,} classes"
+    head = f"{name}, {_scale(scene, whose, ends)}"
     rows: list[list[Strip]] = []
     for first in range(0, len(shown), columns):
         tiles: list[list[Strip]] = []
@@ -107,12 +108,12 @@ def _tile_title(scene: Scene, name: str, number: int, width: int) -> Strip:
     return text_line(f">{text}" if is_here else text, width, style)
 
 
-def _scale(scene: Scene, ends: tuple[float, float]) -> str:
+def _scale(scene: Scene, whose: str, ends: tuple[float, float]) -> str:
     if _is_rate(scene):
         what, span = "recall loss", f"{100 * ends[0]:.1f} to {100 * ends[1]:.1f} %"
     else:
         what, span = "cross-entropy", f"{ends[0]:.3g} to {ends[1]:.3g}"
-    return f"{what} of each class, one colour scale: {span}"
+    return f"{what} of {whose}, one colour scale: {span}"
 
 
 def _in_sight(scene: Scene, count: int) -> list[int]:
@@ -135,7 +136,7 @@ def _tiling(count: int, size: Size, grid: tuple[int, ...]) -> tuple[int, Size]:
     for columns in range(1, count + 1):
         rows = -(-count // columns)
         width, height = size[0] // columns, size[1] // rows
-        if width < 4 or height < 3:
+        if width < _MIN_TILE[0] or height < _MIN_TILE[1]:
             continue
         # Half blocks: a cell is one entry wide and two high.
         scale = min((width - 1) / grid[1], 2 * (height - 1) / grid[0])
