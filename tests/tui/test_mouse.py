@@ -107,6 +107,35 @@ async def test_a_click_on_a_scan_chooses_it(app_for, run, make_scan, ask_scan):
         await shows(pilot, ">ego cat/dog ±0.1 e2 5x5", "2 of 2")
 
 
+async def test_a_click_on_a_run_chooses_it_and_a_second_one_opens_it(
+    app_for, make_run, tmp_path
+):
+    for name in ("one", "two", "three"):
+        make_run(tmp_path / f"{name}.zarr", epochs=4)
+    async with app_for(tmp_path).run_test(size=SIZE) as pilot:
+        await shows(pilot, "one", "two", "three")
+        app = pilot.app
+        assert isinstance(app, LossvizApp)
+        await click(pilot, "two")
+        _, y = place_of(pilot, "two")
+        await until(pilot, lambda: rows(pilot)[y].startswith(">"))
+        await pilot.pause(0.6)  # a click in time would be the third one
+        await click(pilot, "two", times=2)
+        await shows(pilot, "epoch 4/12 two", "[2 Overview]")
+
+
+async def test_a_click_and_the_wheel_choose_a_pair(app_for, run):
+    async with app_for(run).run_test(size=(120, 30)) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("3")
+        await shows(pilot, "cat ⇄ dog", "interference")
+        await click(pilot, " plane ⇄ car")
+        await shows(pilot, ">plane ⇄ car")
+        x, y = place_of(pilot, ">plane ⇄ car")
+        await pilot._post_mouse_events([events.MouseScrollUp], None, (x + 2, y))
+        await shows(pilot, ">cat ⇄ dog")
+
+
 @pytest.mark.parametrize("readonly", [False, True])
 async def test_the_cursor_asks_the_worker_to_go_on_there(app_for, run, make_scan, readonly):
     scan_id = make_scan(run, state=ScanState.RUNNING, share=0.5)

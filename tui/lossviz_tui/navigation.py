@@ -112,6 +112,20 @@ def scan_moved(scene: Scene, step: int) -> Selection:
     return replace(scene.selection, scan_id=chosen[-1].scan_id, is_playing=False)
 
 
+def run_chosen(first: int, scene: Scene, x: int, y: int) -> Selection:
+    """The run of a line of the list, of which the first line is that of run number `first`."""
+    del x
+    return replace(scene.selection, run_row=first + y)
+
+
+def pair_chosen(pairs: Sequence[tuple[int, int]], scene: Scene, x: int, y: int) -> Selection:
+    """The pair of a line of the list, of which these are the lines."""
+    del x
+    if not 0 <= y < len(pairs):
+        return scene.selection
+    return replace(scene.selection, pair=pairs[y], classes=())
+
+
 def scan_chosen(scan_ids: Sequence[str], scene: Scene, x: int, y: int) -> Selection:
     """The scan or series of a line of the list; the first line is number 0."""
     del x
