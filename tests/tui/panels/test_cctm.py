@@ -7,6 +7,7 @@ import pytest
 
 from lossviz_analysis.classwise.interference import symmetry
 from lossviz_tui.paint.palettes import Look
+from lossviz_tui.paint.targets import targets_of
 from lossviz_tui.panels import cctm
 from lossviz_tui.selection import CLASS_ORDERS, COMPARISONS, NUM_ZOOMS, Selection
 
@@ -93,7 +94,8 @@ def test_orders_are_named_and_move_names_with_numbers(read, make_scene):
     rates = make_scene().view.rates("test", 7)
     text = read(order="recall", cell=(2, 3))
     assert ", by recall" in text.splitlines()[0]
-    recalls = dict(zip(("plane", "car", "cat", "dog", "ship"), np.diagonal(rates), strict=True))
+    names = make_scene().view.description.class_names
+    recalls = dict(zip(names, np.diagonal(rates).tolist(), strict=True))
     rows = table(text)
     assert list(rows) == sorted(rows, key=lambda name: -recalls[name])
     for place, (name, row) in enumerate(rows.items()):
@@ -165,11 +167,14 @@ def test_a_click_puts_the_cursor_on_the_entry(make_scene, make_view):
         selection = Selection(view="cctm", order="recall", zoom=zoom, cell=(0, 0))
         scene = make_scene(view=view, selection=selection)
         lines = cctm.paint(scene, size)
-        target = next(target for target in lines.targets if target.click is not None)
-        chosen = target.click(scene, 20, 7).cell
-        again = cctm.paint(make_scene(view=view, selection=target.click(scene, 20, 7)), size)
+        click = targets_of(lines)[0].click
+        assert click is not None
+        chosen = click(scene, 20, 7).cell
+        again = cctm.paint(make_scene(view=view, selection=click(scene, 20, 7)), size)
         assert chosen != (0, 0)
-        assert target.click(scene, 20, 7) == replace(selection, cell=chosen)
-        focus = again.targets[0].click(make_scene(view=view, selection=selection), 20, 7)
+        assert click(scene, 20, 7) == replace(selection, cell=chosen)
+        again_click = targets_of(again)[0].click
+        assert again_click is not None
+        focus = again_click(make_scene(view=view, selection=selection), 20, 7)
         assert focus.cell == chosen
-        assert target.click(scene, 500, 500) == selection
+        assert click(scene, 500, 500) == selection

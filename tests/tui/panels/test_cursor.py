@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lossviz_analysis.store.schema import ScanState
-from lossviz_tui.paint.targets import Target
+from lossviz_tui.paint.targets import Target, targets_of
 from lossviz_tui.panels import landscape
 from lossviz_tui.scene import Scene
 
@@ -103,7 +103,7 @@ def test_the_similarity_under_the_cursor_in_words(scene, plane, read):
 
 def clicks(scene: Scene, size=(80, 21)) -> list[Target]:
     lines = landscape.paint(scene, size)
-    return [target for target in lines.targets if target.click is not None]
+    return [target for target in targets_of(lines) if target.click is not None]
 
 
 def chosen(scene: Scene, target: Target, x: int, y: int):

@@ -93,7 +93,8 @@ def _digits(
 ) -> tuple[Lines, str]:
     look, view = scene.look, scene.view
     all_names: tuple[str, ...] = () if view is None else view.description.class_names
-    names = [all_names[c] for c in classes.tolist()]
+    numbers: list[int] = classes.tolist()
+    names = [all_names[c] for c in numbers]
     count = len(names)
     places = tuple(place_of(classes, wanted) for wanted in scene.selection.cell)
     ordered = values[np.ix_(classes, classes)]
@@ -115,7 +116,7 @@ def _digits(
     options = options.scrolled(rows.start, columns.start)
     lines = digits_table(ordered, names, names, size, look=look, options=options)
     frame = table_frame((count, count), names, size, options)
-    choose = partial(cell_chosen, frame.entry_at, classes.tolist(), classes.tolist())
+    choose = partial(cell_chosen, frame.entry_at, numbers, numbers)
     part = _part(rows, columns, count) if len(frame.rows) < count else ""
     return Lines(
         lines, [Target(left=0, top=0, width=size[0], height=size[1], click=choose)]

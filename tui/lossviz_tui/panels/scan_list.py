@@ -43,7 +43,8 @@ def scan_list(scene: Scene, size: Size) -> Lines:
     for line, (group, is_detail) in enumerate(shown, start=1):
         style = accent(look) if scene.scan in group else muted(look)
         if is_detail:
-            text = clean_text(_progress(scene, group), canvas.width - 2)
+            room_for_text = canvas.width - 2
+            text = clean_text(_progress(scene, group), room_for_text, ascii_only=look.is_ascii)
             canvas.put_right(canvas.width, line, text, style)
         else:
             _draw_group(canvas, line, scene, group)
