@@ -2,29 +2,47 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from lossviz_tui import navigation
 from lossviz_tui.listing import RunRow, ScanRow
 from lossviz_tui.navigation import (
+    aside_moved,
     back,
+    beside_toggled,
     cell_moved,
+    classes_filtered,
     cut_turned,
     epoch_held,
+    epoch_marked,
     epoch_moved,
     first_epoch,
     following,
     frame_moved,
     frame_played,
+    inspection_toggled,
     moved,
+    next_comparison,
+    next_entry,
     next_mode,
+    next_order,
+    next_zoom,
     other_quantity,
     other_split,
     pair_of_cell,
     playing_toggled,
+    view_chosen,
+    wheeled,
 )
 from lossviz_tui.scene import Scene
-from lossviz_tui.selection import LANDSCAPE_MODES, Selection
+from lossviz_tui.selection import (
+    CLASS_ORDERS,
+    COMPARISONS,
+    LANDSCAPE_MODES,
+    NUM_ZOOMS,
+    Selection,
+)
 
 
 @pytest.fixture
@@ -261,3 +279,161 @@ def test_a_single_scan_has_no_frames(make_scene, ask_scan):
     assert frame_moved(scene, 1) == scene.selection
     assert not playing_toggled(scene).is_playing
     assert frame_moved(make_scene(), 1) == make_scene().selection
+
+
+@pytest.mark.parametrize(
+    ("step", "field", "values"),
+    [
+        (next_comparison, "comparison", COMPARISONS),
+        (next_order, "order", CLASS_ORDERS),
+        (next_zoom, "zoom", tuple(range(NUM_ZOOMS))),
+    ],
+)
+def test_what_goes_round_comes_back(at, step, field, values):
+    seen, selection = [], Selection()
+    for _ in values:
+        seen.append(getattr(selection, field))
+        selection = step(at(**vars(selection)))
+    assert tuple(seen) == values
+    assert selection == Selection()
+
+
+def test_in_another_order_the_cell_moves_as_the_eye_does(at):
+    recalls = np.diagonal(at().view.rates("test", 7))
+    order = [int(c) for c in np.argsort(-recalls, kind="stable")]
+    first = at(view="cctm", order="recall", cell=(order[0], order[0]))
+    assert cell_moved(first, 1, 0).cell == (order[1], order[0])
+    assert cell_moved(first, 0, 3).cell == (order[0], order[3])
+    assert cell_moved(first, -1, 99).cell == (order[0], order[-1])
+
+
+def test_a_filter_takes_the_cell_with_it(at):
+    filtered = classes_filtered(at(view="cctm", cell=(3, 2)), "ca")
+    assert (filtered.class_filter, filtered.cell) == ("ca", (1, 2))
+    assert back(at(**vars(filtered))).class_filter == ""
+    assert cell_moved(at(view="cctm", class_filter="zebra"), 1, 1).cell == (0, 1)
+
+
+def test_an_epoch_marked_is_compared_with_until_it_is_marked_again(at):
+    marked = epoch_marked(at(view="cctm", epoch=3))
+    assert (marked.marked_epoch, marked.comparison) == (3, "epochs")
+    again = epoch_marked(at(**vars(marked)))
+    assert (again.marked_epoch, again.comparison) == (None, "rates")
+    assert back(at(**vars(marked))).comparison == "rates"
+
+
+def test_the_largest_entries_come_one_after_the_other(at):
+    scene = at(view="cctm", cell=(0, 0))
+    rates = scene.view.rates("test", 7).copy()
+    np.fill_diagonal(rates, -1.0)
+    ranked = [divmod(int(k), 5) for k in np.argsort(-rates.ravel(), kind="stable")][:20]
+    seen, selection = [], scene.selection
+    for _ in range(21):
+        selection = next_entry(at(**vars(selection)))
+        seen.append(selection.cell)
+    assert seen == [*ranked, ranked[0]]
+
+
+def test_the_largest_change_may_be_a_loss(at):
+    scene = at(view="cctm", comparison="epochs", cell=(0, 0))
+    change = scene.view.rates("test", 7) - scene.view.rates("test", 0)
+    np.fill_diagonal(change, 0.0)
+    assert abs(change[next_entry(scene).cell]) == np.abs(change).max()
+
+
+@pytest.fixture
+def scanned(make_run, make_scan, ask_scan, scene_of_scans, tmp_path):
+    """A scene of a plane of 9 x 9, or of a line of 9."""
+    run = make_run(tmp_path / "pets.zarr", epochs=3)
+
+    def build(dims=2, **selection) -> Scene:
+        return scene_of_scans(run, make_scan(run, ask_scan(dims)), **selection)
+
+    return build
+
+
+def test_the_cursor_begins_at_the_model_and_goes(scanned):
+    scene = scanned()
+    assert inspection_toggled(scene).point == (4, 4)
+    here = replace(scene, selection=inspection_toggled(scene))
+    assert inspection_toggled(here).point is None
+    assert back(here).point is None
+
+
+def test_up_is_on_along_the_first_direction(scanned):
+    scene = scanned(point=(4, 4))
+    assert moved(scene, -1).point == (5, 4)
+    assert moved(scene, 99).point == (0, 4)
+    assert aside_moved(scene, 1).point == (4, 5)
+    assert aside_moved(scene, -99).point == (4, 0)
+
+
+def test_on_a_line_the_cursor_goes_aside_and_the_list_down(scanned):
+    scene = scanned(1, point=(4, 4))
+    assert aside_moved(scene, 3).point == (7, 7)
+    assert moved(scene, 1).point == (4, 4)
+
+
+def test_beyond_the_edge_of_a_surface_is_the_next_one(scanned):
+    scene = scanned(mode="classes")
+    order = scene.surface_order
+    at_edge = replace(scene.selection, point=(2, 8), surface=order[0])
+    crossed = aside_moved(replace(scene, selection=at_edge), 1)
+    assert (crossed.point, crossed.surface) == ((2, 0), order[1])
+    returned = aside_moved(replace(scene, selection=crossed), -1)
+    assert (returned.point, returned.surface) == ((2, 8), order[0])
+    last = replace(scene.selection, point=(2, 8), surface=order[-1])
+    assert aside_moved(replace(scene, selection=last), 1) == last
+
+
+def test_in_the_similarity_matrix_the_cursor_goes_through_the_classes(scanned):
+    scene = scanned(mode="similarity", point=(4, 4))
+    order = scene.surface_order
+    start = replace(scene, selection=replace(scene.selection, cell=(order[0], order[1])))
+    assert moved(start, 1).cell == (order[1], order[1])
+    assert aside_moved(start, 1).cell == (order[0], order[2])
+    assert moved(start, -1).cell == (order[0], order[1])
+
+
+def test_a_scan_kept_beside_stays_until_it_is_let_go(scanned):
+    scene = scanned()
+    kept = beside_toggled(scene)
+    assert kept.beside == scene.scan.scan_id
+    assert scene.picture_beside is None
+    held = replace(scene, selection=kept)
+    assert held.picture_beside is None  # it is the one in focus
+    assert beside_toggled(held).beside is None
+    assert back(held).beside is None
+
+
+def test_a_turned_cut_is_shown_until_it_is_let_go(at):
+    turned = cut_turned(at(view="landscape"), 1)
+    assert turned.has_cut
+    assert not back(at(**vars(turned))).has_cut
+
+
+def test_without_a_picture_no_cursor_moves(make_scene):
+    scene = make_scene(selection=Selection(view="landscape", point=(1, 1)))
+    assert scene.point is None
+    assert moved(scene, 1) == scene.selection
+    assert aside_moved(scene, 1) == scene.selection
+    assert inspection_toggled(make_scene()).point is None
+    assert beside_toggled(make_scene()).beside is None
+
+
+def test_a_tab_opens_its_view_once_there_is_a_run(at, make_scene):
+    assert view_chosen("cctm", at(view="dance"), 0, 0).view == "cctm"
+    nothing = make_scene(view=None)
+    assert view_chosen("cctm", nothing, 0, 0).view == "runs"
+    assert view_chosen("runs", nothing, 0, 0).view == "runs"
+
+
+def test_the_wheel_goes_through_what_the_view_is_about(at, make_scene, ask_scan):
+    assert wheeled(at(view="overview"), -1).epoch == 7
+    assert wheeled(at(view="cctm", cell=(1, 1)), -1).epoch == 7
+    assert wheeled(at(view="cctm", cell=(1, 1), zoom=2), 1).cell == (2, 1)
+    scans = series_of(ask_scan, "film", "film", "")
+    film = make_scene(scans=scans, selection=Selection(view="landscape", scan_id="0"))
+    assert wheeled(film, 1).scan_id == "1"
+    alone = make_scene(scans=scans, selection=Selection(view="landscape", scan_id="2"))
+    assert wheeled(alone, 1) == alone.selection

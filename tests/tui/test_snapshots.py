@@ -155,6 +155,35 @@ def test_a_scan_of_another_kind(shot, directions_run, steps: int, size: tuple[in
     assert shot("6", *["down"] * steps, size=size, path=directions_run)
 
 
+@SIZES
+@pytest.mark.parametrize(
+    "keys",
+    [("m",), ("b", "comma", "comma", "o"), ("o", "o", "f")],
+    ids=["train-minus-test", "epochs-clustered", "by-recall"],
+)
+def test_the_cctm_in_another_way(shot, keys: tuple[str, ...], size: tuple[int, int]):
+    assert shot("5", *keys, size=size)
+
+
+@SIZES
+@pytest.mark.parametrize(
+    "keys",
+    [("i", "up", "right"), ("right_square_bracket",), ("i", "m", "up", "right"), ("b", "down")],
+    ids=["cursor", "cut", "cursor-on-surfaces", "two"],
+)
+def test_a_plane_looked_into(shot, keys: tuple[str, ...], size: tuple[int, int]):
+    assert shot("6", *keys, size=size)
+
+
+def test_a_difference_in_ascii(shot):
+    assert shot("5", "m", charset="ascii")
+
+
+def test_a_difference_without_colour(shot, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert shot("5", "m")
+
+
 def test_losses_that_are_at_least_a_clip(shot, directions_run):
     assert shot("6", "v", path=directions_run)
 

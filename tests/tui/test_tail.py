@@ -313,6 +313,20 @@ def test_another_scan_in_focus_is_another_picture(listener, make_run, make_scan,
     assert told[0].picture.scan_id == first
 
 
+def test_a_scan_beside_is_told_with_the_one_in_focus(listener, make_run, make_scan, tmp_path):
+    path = make_run(tmp_path / "a.zarr")
+    first, second = make_scan(path), make_scan(path)
+    listener.tail.focus(path, None, first)
+    told = listener.step()[-1]
+    assert (told.picture.scan_id, told.beside.scan_id) == (second, first)
+    assert told.siblings == ()
+    listener.tail.focus(path, first, first)
+    told = listener.step()[-1]
+    assert (told.picture.scan_id, told.beside.scan_id) == (first, first)
+    listener.tail.focus(path, first)
+    assert [one.beside for one in listener.step()] in ([], [None])
+
+
 def test_a_series_is_told_whole_and_read_once(
     listener, make_run, make_scan, ask_scan, tmp_path, monkeypatch
 ):

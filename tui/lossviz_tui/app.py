@@ -174,6 +174,8 @@ class LossvizApp(App[None]):
         stage = self._stage
         if stage is None or number < self._paint_number:
             return
+        if not self._options.readonly:
+            stage.attend()
         try:
             lines = stage.paint(view)
         except Exception as error:  # noqa: BLE001  # nor may what is in it
@@ -203,6 +205,25 @@ class LossvizApp(App[None]):
         """Another view."""
         if self._stage is not None:
             self._select(replace(self._stage.selection, view=name))
+
+    def on_row_diff_view_clicked(self, message: RowDiffView.Clicked) -> None:
+        """Do what a click means there; a second one opens."""
+        message.stop()
+        if self._stage is not None and message.target.click is not None:
+            self._select(message.target.click(self._stage.scene, message.x, message.y))
+            if message.is_double and self.check_action("open", ()):
+                self.action_open()
+
+    def on_row_diff_view_wheeled(self, message: RowDiffView.Wheeled) -> None:
+        """Do what the wheel means there."""
+        message.stop()
+        target = message.target
+        if self._stage is None:
+            return
+        if target is not None and target.wheel is not None:
+            self._select(target.wheel(self._stage.scene, message.step))
+        else:
+            self._navigate("wheeled", message.step)
 
     def _navigate(self, how: str, *steps: int) -> None:
         """A step of `navigation`, named because that module is loaded late."""
@@ -246,6 +267,10 @@ class LossvizApp(App[None]):
         """Another frame of the film, or another curve of the chart."""
         self._navigate("frame_moved", step)
 
+    def action_aside(self, step: int) -> None:
+        """The cursor of the Landscape beside, or another frame."""
+        self._navigate("aside_moved", step)
+
     def _play(self) -> None:
         """The next frame, where a film plays and can be seen."""
         stage = self._stage
@@ -270,6 +295,15 @@ class LossvizApp(App[None]):
         if self._stage is not None and chosen is not None:
             pair = (chosen[0], chosen[1])
             self._select(replace(self._stage.selection, pair=pair, classes=chosen))
+
+    def action_filter_classes(self) -> None:
+        """Choose which classes the CCTM shows."""
+        self._ask("class_filter", self._classes_filtered)
+
+    def _classes_filtered(self, text: str | None) -> None:
+        if self._stage is not None and text is not None:
+            navigation: Any = importlib.import_module("lossviz_tui.navigation")
+            self._select(navigation.classes_filtered(self._stage.scene, text))
 
     def action_scan(self) -> None:
         """Ask for a scan."""

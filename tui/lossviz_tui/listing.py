@@ -1,6 +1,8 @@
 """One line for each run and each scan: what lists say of them, on the screen and in scripts."""
 
+import calendar
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ _MAX_EPOCH = 2.0**53
 _MAX_NAME = 200
 WAITING = ("queued", "interrupted")
 """States of a scan that waits for a worker."""
+_STAMP_LENGTH = len("20250102-030405")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +54,8 @@ class ScanRow:
     message: str
     place: int = 0
     """In the queue, from 1, which comes next; 0 where it does not wait."""
+    images_per_second: float = 0.0
+    """Of one that is running, as its worker says; 0 where it does not."""
 
     @property
     def share(self) -> float:
@@ -199,6 +204,8 @@ def scan_row(scan: ScanReader) -> ScanRow:
             items_per_second=_rate(head),
             message="",
         )
+        if row.word == "running":
+            return replace(row, images_per_second=max(0.0, scan.report().images_per_second))
         return replace(row, message=scan.message()) if row.word == "failed" else row
     except StoreError as error:
         return ScanRow(
@@ -210,6 +217,14 @@ def scan_row(scan: ScanReader) -> ScanRow:
             items_per_second=0.0,
             message=str(error),
         )
+
+
+def asked_at(scan_id: str) -> float:
+    """Unix time when a scan was asked for, in whole seconds; NaN where its id does not say."""
+    try:
+        return float(calendar.timegm(time.strptime(scan_id[:_STAMP_LENGTH], "%Y%m%d-%H%M%S")))
+    except ValueError:
+        return math.nan
 
 
 def _rate(head: ScanHead) -> float:

@@ -71,10 +71,12 @@ class ScanFilled(Replaceable):
         run: Path,
         picture: ScanPicture | None,
         siblings: tuple[ScanPicture, ...] = (),
+        beside: ScanPicture | None = None,
     ) -> None:
         self.run = run
         self.picture = picture
         self.siblings = siblings
+        self.beside = beside
         super().__init__()
 
 

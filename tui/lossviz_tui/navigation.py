@@ -1,10 +1,24 @@
 """What a key press does to the selection, given what is on the screen."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import numpy as np
+
+from lossviz_analysis.store.fields import StoreError
+from lossviz_tui.cctm_tables import shown_tables
+from lossviz_tui.class_order import place_of, shown_classes
 from lossviz_tui.listing import scan_groups
 from lossviz_tui.scene import Scene
-from lossviz_tui.selection import Selection
+from lossviz_tui.selection import (
+    CLASS_ORDERS,
+    COMPARISONS,
+    NUM_ZOOMS,
+    Selection,
+)
+
+EntryAt = Callable[[int, int], tuple[int, int] | None]
+"""Row and column of what lies under a cell; None beside it."""
 
 
 def epoch_moved(scene: Scene, step: int) -> Selection:
@@ -42,20 +56,37 @@ def moved(scene: Scene, step: int) -> Selection:
             return _pair_moved(scene, step)
         case "cctm":
             return cell_moved(scene, step, 0)
+        case "landscape" if scene.point is not None and len(scene.point) == 2:
+            if selection.mode == "similarity":
+                return _similarity_moved(scene, step, 0)
+            return point_moved(scene, -step, 0)
         case "landscape":
-            return _scan_moved(scene, step)
+            return scan_moved(scene, step)
         case _:
             return selection
 
 
 def cell_moved(scene: Scene, down: int, right: int) -> Selection:
-    """Another entry of the CCTM."""
-    if scene.view is None:
+    """Another entry of the CCTM, in the order in which it shows the classes."""
+    classes = shown_classes(scene)
+    if not classes.size:
         return scene.selection
-    last = scene.view.description.num_classes - 1
-    row, column = scene.selection.cell
-    cell = (min(max(0, row + down), last), min(max(0, column + right), last))
-    return replace(scene.selection, cell=cell)
+    places = (
+        min(max(0, place_of(classes, here) + step), len(classes) - 1)
+        for here, step in zip(scene.selection.cell, (down, right), strict=True)
+    )
+    row, column = (int(classes[place]) for place in places)
+    return replace(scene.selection, cell=(row, column))
+
+
+def cell_chosen(
+    entry_at: EntryAt, rows: Sequence[int], columns: Sequence[int], scene: Scene, x: int, y: int
+) -> Selection:
+    """The entry of the CCTM under a cell; the classes are those drawn down and across."""
+    found = entry_at(x, y)
+    if found is None:
+        return scene.selection
+    return replace(scene.selection, cell=(rows[found[0]], columns[found[1]]))
 
 
 def _pair_moved(scene: Scene, step: int) -> Selection:
@@ -69,7 +100,7 @@ def _pair_moved(scene: Scene, step: int) -> Selection:
     return replace(scene.selection, pair=(chosen.first, chosen.second), classes=())
 
 
-def _scan_moved(scene: Scene, step: int) -> Selection:
+def scan_moved(scene: Scene, step: int) -> Selection:
     """The list shows the newest first, so one down is one older; a series is one line."""
     groups = list(reversed(scan_groups(scene.scans)))
     if not groups:
@@ -79,6 +110,110 @@ def _scan_moved(scene: Scene, step: int) -> Selection:
     if chosen == groups[here]:
         return replace(scene.selection, scan_id=scene.scan.scan_id if scene.scan else None)
     return replace(scene.selection, scan_id=chosen[-1].scan_id, is_playing=False)
+
+
+def run_chosen(first: int, scene: Scene, x: int, y: int) -> Selection:
+    """The run of a line of the list, of which the first line is that of run number `first`."""
+    del x
+    return replace(scene.selection, run_row=first + y)
+
+
+def pair_chosen(pairs: Sequence[tuple[int, int]], scene: Scene, x: int, y: int) -> Selection:
+    """The pair of a line of the list, of which these are the lines."""
+    del x
+    if not 0 <= y < len(pairs):
+        return scene.selection
+    return replace(scene.selection, pair=pairs[y], classes=())
+
+
+def scan_chosen(scan_ids: Sequence[str], scene: Scene, x: int, y: int) -> Selection:
+    """The scan or series of a line of the list; the first line is number 0."""
+    del x
+    if not 0 <= y < len(scan_ids):
+        return scene.selection
+    return replace(scene.selection, scan_id=scan_ids[y], is_playing=False)
+
+
+def aside_moved(scene: Scene, step: int) -> Selection:
+    """The cursor beside, where there is one; otherwise the frame or curve beside."""
+    if scene.point is None:
+        return frame_moved(scene, step)
+    if len(scene.point) == 1:
+        return point_moved(scene, step, 0)
+    if scene.selection.mode == "similarity":
+        return _similarity_moved(scene, 0, step)
+    return point_moved(scene, 0, step)
+
+
+def inspection_toggled(scene: Scene) -> Selection:
+    """A cursor on the model, or on the grid point nearest to it; or none."""
+    picture = scene.shown_picture
+    if scene.selection.point is not None or picture is None:
+        return replace(scene.selection, point=None)
+    nearest = [int(np.abs(axis).argmin()) for axis in picture.result.coordinates]
+    return replace(scene.selection, point=(nearest[0], nearest[-1]))
+
+
+def point_moved(scene: Scene, first: int, second: int) -> Selection:
+    """The cursor moved by grid points along the directions.
+
+    Among the surfaces of the classes it goes on to the next one beyond an edge.
+    """
+    picture, here = scene.shown_picture, scene.point
+    if picture is None or here is None:
+        return scene.selection
+    shape = [len(axis) for axis in picture.result.coordinates]
+    wanted = [at + step for at, step in zip(here, (first, second), strict=False)]
+    selection = scene.selection
+    if selection.mode == "classes" and len(shape) == 2 and not 0 <= wanted[1] < shape[1]:
+        surfaces = scene.surface_order
+        place = surfaces.index(scene.surface) + (1 if wanted[1] > 0 else -1)
+        if 0 <= place < len(surfaces):
+            wanted[1] %= shape[1]
+            selection = replace(selection, surface=surfaces[place])
+    found = [min(max(0, at), last - 1) for at, last in zip(wanted, shape, strict=True)]
+    return replace(selection, point=(found[0], found[-1]))
+
+
+def _similarity_moved(scene: Scene, down: int, right: int) -> Selection:
+    """Another entry of the similarity matrix."""
+    order = scene.surface_order
+    places = [order.index(c) for c in scene.similarity_cell]
+    row, column = (
+        order[min(max(0, place + step), len(order) - 1)]
+        for place, step in zip(places, (down, right), strict=True)
+    )
+    return replace(scene.selection, cell=(row, column))
+
+
+def point_chosen(entry_at: EntryAt, scene: Scene, x: int, y: int) -> Selection:
+    """The cursor put on the grid point under a cell of a plane."""
+    found = entry_at(x, y)
+    return scene.selection if found is None else replace(scene.selection, point=found)
+
+
+def surface_chosen(entry_at: EntryAt, surface: int, scene: Scene, x: int, y: int) -> Selection:
+    """The cursor put on a grid point of one class's surface."""
+    return replace(point_chosen(entry_at, scene, x, y), surface=surface)
+
+
+def place_chosen(
+    value_at: Callable[[int], float | None], scene: Scene, x: int, y: int
+) -> Selection:
+    """The cursor put on the point of a line that is nearest to a column."""
+    del y
+    value, picture = value_at(x), scene.shown_picture
+    if value is None or picture is None:
+        return scene.selection
+    nearest = int(np.abs(picture.result.coordinates[0] - value).argmin())
+    return replace(scene.selection, point=(nearest, nearest))
+
+
+def beside_toggled(scene: Scene) -> Selection:
+    """The scan in focus stays in sight beside the next ones, or no longer."""
+    if scene.selection.beside is not None or scene.scan is None:
+        return replace(scene.selection, beside=None)
+    return replace(scene.selection, beside=scene.scan.scan_id)
 
 
 def frame_moved(scene: Scene, step: int) -> Selection:
@@ -106,6 +241,64 @@ def _frame(scene: Scene, step: int, *, is_round: bool) -> Selection:
     return replace(scene.selection, scan_id=ids[place])
 
 
+def next_comparison(scene: Scene) -> Selection:
+    """The CCTM, train minus test, less another epoch's, less another run's."""
+    place = COMPARISONS.index(scene.selection.comparison) + 1
+    return replace(scene.selection, comparison=COMPARISONS[place % len(COMPARISONS)])
+
+
+def epoch_marked(scene: Scene) -> Selection:
+    """The epoch in focus is what others are compared with; marked twice, no longer."""
+    selection = scene.selection
+    if scene.epoch is None or selection.marked_epoch == scene.epoch:
+        return replace(selection, marked_epoch=None, comparison="rates")
+    return replace(selection, marked_epoch=scene.epoch, comparison="epochs")
+
+
+def next_order(scene: Scene) -> Selection:
+    """Classes by index, by similarity, by recall."""
+    place = CLASS_ORDERS.index(scene.selection.order) + 1
+    return replace(scene.selection, order=CLASS_ORDERS[place % len(CLASS_ORDERS)])
+
+
+def next_entry(scene: Scene) -> Selection:
+    """The next largest entry or change off the diagonal; after the last one the first."""
+    classes, position = shown_classes(scene), scene.position
+    if scene.view is None or position is None or classes.size < 2:
+        return scene.selection
+    try:
+        values = shown_tables(scene, scene.view, position).values()
+    except StoreError:  # the view says so
+        return scene.selection
+    size = np.nan_to_num(np.abs(values[np.ix_(classes, classes)]), nan=-1.0)
+    np.fill_diagonal(size, -1.0)
+    row, column = (place_of(classes, here) for here in scene.selection.cell)
+    here, flat = row * len(classes) + column, size.ravel()
+    if row != column:
+        is_later = np.arange(flat.size) > here
+        is_next = (flat < flat[here]) | ((flat == flat[here]) & is_later)
+        # Entries without examples, and the diagonal, come never.
+        candidates = np.where(is_next, flat, -1.0)
+        flat = candidates if (candidates >= 0).any() else flat
+    found = int(flat.argmax())
+    cell = (int(classes[found // len(classes)]), int(classes[found % len(classes)]))
+    return replace(scene.selection, cell=cell)
+
+
+def next_zoom(scene: Scene) -> Selection:
+    """All of the CCTM, an entry for each point, or a number for each entry."""
+    return replace(scene.selection, zoom=(scene.selection.zoom + 1) % NUM_ZOOMS)
+
+
+def classes_filtered(scene: Scene, text: str) -> Selection:
+    """Only the classes whose names have a part of a text.
+
+    The cursor goes to the first of them where its own are not among them.
+    """
+    filtered = replace(scene, selection=replace(scene.selection, class_filter=text))
+    return cell_moved(filtered, 0, 0)
+
+
 def pair_of_cell(scene: Scene) -> Selection:
     """The classes of the CCTM entry in focus become the pair of the dance."""
     i, j = scene.selection.cell
@@ -120,8 +313,20 @@ def following(scene: Scene) -> Selection:
 
 
 def back(scene: Scene) -> Selection:
-    """One step back: from a held epoch to following, from a chosen pair, then to the runs."""
+    """One step back: what a view was told to show besides, a held epoch, a pair, the runs."""
     selection = scene.selection
+    if selection.view == "landscape":
+        if selection.point is not None:
+            return replace(selection, point=None)
+        if selection.beside is not None:
+            return replace(selection, beside=None)
+        if selection.has_cut:
+            return replace(selection, has_cut=False)
+    if selection.view == "cctm":
+        if selection.class_filter:
+            return replace(selection, class_filter="")
+        if selection.comparison != "rates":
+            return replace(selection, comparison="rates")
     if selection.epoch is not None:
         return replace(selection, epoch=None)
     if selection.pair is not None:
@@ -169,3 +374,24 @@ def other_quantity(scene: Scene) -> Selection:
 def cut_turned(scene: Scene, steps: int) -> Selection:
     """The cut turned by steps of 15 degrees."""
     return scene.selection.turned(steps)
+
+
+def view_chosen(name: str, scene: Scene, x: int, y: int) -> Selection:
+    """Another view; without a run there is only the list of runs."""
+    del x, y
+    if scene.view is None and name != "runs":
+        return scene.selection
+    return replace(scene.selection, view=name)
+
+
+def wheeled(scene: Scene, step: int) -> Selection:
+    """What the wheel does beside all lists: the next run or frame, or another epoch."""
+    match scene.selection.view:
+        case "runs":
+            return moved(scene, step)
+        case "landscape":
+            return frame_moved(scene, step) if len(scene.series) > 1 else scene.selection
+        case "cctm" if scene.selection.zoom:
+            return cell_moved(scene, step, 0)
+        case _:
+            return epoch_moved(scene, step)

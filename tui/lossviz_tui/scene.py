@@ -1,5 +1,6 @@
 """Everything a view needs to draw one moment: data, selection, terminal."""
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from lossviz_analysis.store.results import ScanResult
 from lossviz_analysis.store.scan_report import ScanReport
 from lossviz_tui.history import RunView
 from lossviz_tui.listing import RunRow, ScanRow, scan_groups
+from lossviz_tui.other_runs import OtherRuns
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.selection import Selection
 
@@ -84,6 +86,12 @@ class Scene:
     picture: ScanPicture | None = None
     siblings: tuple[ScanPicture, ...] = ()
     """Of a series: the pictures of all its scans that have begun, the first one first."""
+    beside: ScanPicture | None = None
+    """The picture of the scan that is shown beside the one in focus."""
+    worker_asked: float = -math.inf
+    """Reader's monotonic time when a scan worker was asked for from here."""
+    other_runs: OtherRuns = field(default_factory=OtherRuns)
+    """Where the matrices of runs that are not open come from."""
     trouble: str = ""
     """Why what is shown may be old."""
     news: str = ""
@@ -152,3 +160,46 @@ class Scene:
         row = self.scan
         found = (self.picture, *self.siblings)
         return next((one for one in found if row and one and one.scan_id == row.scan_id), None)
+
+    @property
+    def point(self) -> tuple[int, ...] | None:
+        """The grid point under the cursor, one index for each direction; None: no cursor."""
+        picture = self.shown_picture
+        if picture is None or self.selection.point is None:
+            return None
+        axes = zip(self.selection.point, picture.result.coordinates, strict=False)
+        return tuple(min(max(0, at), len(axis) - 1) for at, axis in axes)
+
+    @property
+    def picture_beside(self) -> ScanPicture | None:
+        """The picture to be shown beside that of the scan in focus, as far as one is there."""
+        wanted, focus = self.selection.beside, self.scan
+        if wanted is None or focus is None or wanted == focus.scan_id:
+            return None
+        found = (self.beside, *self.siblings)
+        return next((one for one in found if one is not None and one.scan_id == wanted), None)
+
+    @property
+    def surface(self) -> int:
+        """The class whose surface the cursor is on."""
+        picture = self.shown_picture
+        count = 1 if picture is None else len(picture.result.geometry.class_names)
+        return min(max(0, self.selection.surface), count - 1)
+
+    @property
+    def similarity_cell(self) -> tuple[int, int]:
+        """The two classes under the cursor of the similarity matrix."""
+        picture = self.shown_picture
+        last = 0 if picture is None else len(picture.result.geometry.class_names) - 1
+        first, second = (min(max(0, c), last) for c in self.selection.cell)
+        return first, second
+
+    @property
+    def surface_order(self) -> list[int]:
+        """Classes in the order in which their surfaces are drawn."""
+        picture = self.shown_picture
+        if picture is None:
+            return [0]
+        if picture.class_order is None:
+            return list(range(len(picture.result.geometry.class_names)))
+        return picture.class_order.tolist()

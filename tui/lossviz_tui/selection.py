@@ -1,13 +1,21 @@
 """What a person is looking at: one value for all views, replaced, never changed."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, Self
 
 Split = Literal["train", "test"]
 LandscapeMode = Literal["plane", "classes", "cut", "similarity"]
 Quantity = Literal["mistakes", "loss"]
+Comparison = Literal["rates", "splits", "epochs", "runs"]
+ClassOrder = Literal["index", "similarity", "recall"]
 
 LANDSCAPE_MODES: tuple[LandscapeMode, ...] = ("plane", "classes", "cut", "similarity")
+COMPARISONS: tuple[Comparison, ...] = ("rates", "splits", "epochs", "runs")
+"""What the CCTM shows: itself, train minus test, less another epoch's, less another run's."""
+CLASS_ORDERS: tuple[ClassOrder, ...] = ("index", "similarity", "recall")
+NUM_ZOOMS = 3
+"""The whole CCTM, an entry a point, an entry a number."""
 TURN_DEGREES = 15.0
 
 
@@ -28,17 +36,36 @@ class Selection:
     color_diagonal: bool = False
     cell: tuple[int, int] = (0, 1)
     """The entry in focus in the CCTM."""
+    comparison: Comparison = "rates"
+    order: ClassOrder = "index"
+    """Of the rows and columns of the CCTM."""
+    zoom: int = 0
+    """Of a CCTM that does not fit: all of it, an entry for each point, or a number for each."""
+    class_filter: str = ""
+    """Parts of class names, separated by commas; the CCTM shows the classes that have one."""
+    marked_epoch: int | None = None
+    """What the CCTM compares an epoch with; None is the first one."""
+    marked: tuple[Path, ...] = ()
+    """Runs marked in the list of runs."""
     run_row: int = 0
     """The line in focus in the list of runs."""
     scan_id: str | None = None
     """The scan in focus; None takes the newest."""
     is_playing: bool = False
     """Whether the film in focus goes on by itself."""
+    beside: str | None = None
+    """A scan that is shown beside the one in focus."""
+    point: tuple[int, int] | None = None
+    """The grid point under the cursor, along the first and the second direction, if any."""
+    surface: int = 0
+    """The class whose surface the cursor is on."""
     mode: LandscapeMode = "plane"
     quantity: Quantity = "mistakes"
     contours: bool = True
     cut_degrees: float = 135.0
     """Diao et al. discuss the cut along which one class gains what the other loses."""
+    has_cut: bool = False
+    """Whether the cut is drawn over the plane, and its profile beside it."""
 
     def with_next_mode(self) -> Self:
         """The next way to look at a plane."""
@@ -47,4 +74,5 @@ class Selection:
 
     def turned(self, steps: int) -> Self:
         """The cut turned by steps of 15 degrees; a line and its half turn are the same line."""
-        return replace(self, cut_degrees=(self.cut_degrees + steps * TURN_DEGREES) % 180.0)
+        degrees = (self.cut_degrees + steps * TURN_DEGREES) % 180.0
+        return replace(self, cut_degrees=degrees, has_cut=True)

@@ -26,6 +26,7 @@ from lossviz_analysis.store.scan_writer import revive
 from lossviz_analysis.store.scans import cancel, scan_folder
 from lossviz_analysis.store.schema import LOG_NAME
 from lossviz_tui import navigation
+from lossviz_tui.attention import Attention
 from lossviz_tui.exporting import DATA_OF_VIEW, export_run, export_scan, free_file, write_screen
 from lossviz_tui.figures.drawing import has_matplotlib
 from lossviz_tui.figures.figure import write_figure
@@ -48,6 +49,7 @@ from lossviz_tui.paint.palettes import Charset, ColorDepth, Look
 from lossviz_tui.panels import cctm, dance, landscape, notes, overview, runs, status
 from lossviz_tui.panels.texts import centred
 from lossviz_tui.scene import Scene
+from lossviz_tui.screens.class_filter import ClassFilter
 from lossviz_tui.screens.class_picker import ClassPicker
 from lossviz_tui.screens.export_form import ExportForm
 from lossviz_tui.screens.log import LogScreen
@@ -94,6 +96,7 @@ class Stage:
         self._painted: tuple[tuple[object, ...], list[Strip]] | None = None
         self._rows_read = 0
         self._format = FORMATS[0]
+        self._attention = Attention()
         self.tail = Tail(self._folder, post)
         if run is not None:
             self.select(replace(self.selection, view="overview"))
@@ -144,7 +147,10 @@ class Stage:
                 self._scene = replace(self._scene, scans=message.scans)
             case ScanFilled():
                 self._scene = replace(
-                    self._scene, picture=message.picture, siblings=message.siblings
+                    self._scene,
+                    picture=message.picture,
+                    siblings=message.siblings,
+                    beside=message.beside,
                 )
 
     def _forget_if_replaced(self, view: RunView) -> None:
@@ -173,6 +179,8 @@ class Stage:
     def _subject(self, scene: Scene) -> tuple[object, ...]:
         """What the view in focus shows: curves of epochs do not follow signs of life."""
         view, name = scene.view, scene.selection.view
+        if name == "landscape" and scene.scan is not None and scene.scan.word == "queued":
+            return (scene, landscape.waits_for_worker(replace(scene, now=time.monotonic())))
         if view is None or len(view) < 2 or name not in DATA_OF_VIEW:
             return (scene,)
         return (scene.selection, view, self._rows_read)
@@ -220,6 +228,8 @@ class Stage:
                 self.select(navigation.pair_of_cell(self.scene))
             case "overview":
                 self.select(replace(self.selection, view="dance"))
+            case "landscape" if self.selection.point is None:
+                self.select(navigation.inspection_toggled(self.scene))
             case _:
                 pass
 
@@ -236,6 +246,13 @@ class Stage:
         if scene.view is None:
             raise StoreError("open a run first")
         return ClassPicker(scene.view.description.class_names, notes.chosen_classes(scene))
+
+    def class_filter(self) -> ClassFilter:
+        """A line to type part of class names in, with the present one filled in."""
+        scene = self.scene
+        if scene.view is None:
+            raise StoreError("open a run first")
+        return ClassFilter(scene.view.description.class_names, self.selection.class_filter)
 
     def log_screen(self) -> LogScreen:
         """What the daemon and the scan worker of the run in focus printed, as it stands."""
@@ -306,8 +323,15 @@ class Stage:
             raise StoreError("open a run first")
         return self._run
 
+    def attend(self) -> None:
+        """Have a scan under way compute first what lies under the cursor."""
+        scene = self._scene
+        if scene.view is not None and scene.selection.view == "landscape":
+            self._attention.turn_to(scene, time.monotonic())
+
     def scan_started(self, scan_id: str) -> None:
         """Look at a scan that was just asked for."""
+        self._scene = replace(self._scene, worker_asked=time.monotonic())
         self.select(replace(self.selection, scan_id=scan_id, view="landscape"))
 
     def resume_scan(self) -> str:
@@ -319,14 +343,18 @@ class Stage:
         row = scene.scan
         if scene.view is not None and row is not None and row.word == "cancelled":
             revive(scan_folder(scene.view.path, row.scan_id))
-            ensure_worker(scene.view.path)
+            self._start_worker(scene.view.path)
             return "the scan goes on from what is done"
         if scene.view is None or not any(
             row.word in ("queued", "interrupted") for row in scene.scans
         ):
             raise StoreError("no scan waits for a worker")
-        ensure_worker(scene.view.path)
+        self._start_worker(scene.view.path)
         return "the scan worker goes on with what waits"
+
+    def _start_worker(self, run: Path) -> None:
+        ensure_worker(run)
+        self._scene = replace(self._scene, worker_asked=time.monotonic())
 
     def cancel_scan(self) -> str:
         """Ask for the scan in focus to stop; a sentence about it."""
@@ -338,7 +366,7 @@ class Stage:
             raise StoreError(f"the scan is {row.word} already")
         cancel(scan_folder(scene.view.path, row.scan_id))
         if row.word == "interrupted":
-            ensure_worker(scene.view.path)  # a dead worker's scan needs one to end it
+            self._start_worker(scene.view.path)  # a dead worker's scan needs one to end it
         return "asked the scan to stop; what is done is kept"
 
     def move_scan(self, step: int) -> str:
@@ -403,7 +431,7 @@ class Stage:
             )
 
     def _focus(self) -> None:
-        self.tail.focus(self._run, self.selection.scan_id)
+        self.tail.focus(self._run, self.selection.scan_id, self.selection.beside)
 
 
 def _run_and_folder(path: Path) -> tuple[Path | None, Path]:

@@ -79,6 +79,7 @@ class Tail:
         self._post = post
         self._run: Path | None = None
         self._scan_id: str | None = None
+        self._beside: str | None = None
         self._focusings = 0
         self._following: _Following | None = None
         self._lister = RunLister()
@@ -86,12 +87,15 @@ class Tail:
         self._listed = -math.inf
         self._trouble = ""
 
-    def focus(self, run: Path | None, scan_id: str | None) -> None:
-        """Follow another run or scan from the next step on; safe to call from any thread."""
+    def focus(self, run: Path | None, scan_id: str | None, beside: str | None = None) -> None:
+        """Follow another run or scan from the next step on; safe to call from any thread.
+
+        Beside the scan in focus, or the newest, one more can be followed.
+        """
         if run != self._run:
             # Also when the old run comes back before a step: it is to be told anew.
             self._focusings += 1
-        self._run, self._scan_id = run, scan_id
+        self._run, self._scan_id, self._beside = run, scan_id, beside
 
     def step(self) -> bool:
         """Look once; tell what is new. Whether there is more to read at once."""
@@ -201,17 +205,25 @@ class Tail:
         chosen = next((s for s in scans if s.scan_id == self._scan_id), scans[-1])
         group = next(g for g in scan_groups(rows) if chosen.scan_id in {r.scan_id for r in g})
         members = {row.scan_id for row in group}
-        self._tell_picture(seen, chosen, [scan for scan in scans if scan.scan_id in members])
+        beside = next((scan for scan in scans if scan.scan_id == self._beside), None)
+        series = [scan for scan in scans if scan.scan_id in members]
+        self._tell_picture(seen, chosen, series, beside)
 
     def _tell_picture(
-        self, seen: _Following, chosen: ScanReader, series: Sequence[ScanReader]
+        self,
+        seen: _Following,
+        chosen: ScanReader,
+        series: Sequence[ScanReader],
+        beside: ScanReader | None,
     ) -> None:
-        """Tell the picture of one scan and of those of its series, where any has changed."""
+        """Tell the pictures of a scan, its series and the one beside, where any has changed."""
         view = seen.view
         if view is None:
             return
         found: dict[str, tuple[int, ScanPicture | None]] = {}
-        for scan in series:
+        members = [scan.scan_id for scan in series]
+        is_apart = beside is not None and beside.scan_id not in members
+        for scan in (*series, beside) if beside is not None and is_apart else series:
             try:
                 sequence = scan.head().sequence
                 known = seen.pictures.get(scan.scan_id)
@@ -227,9 +239,16 @@ class Tail:
         if key == seen.picture_key and seen.scan_told == chosen.scan_id:
             return
         seen.picture_key, seen.scan_told = key, chosen.scan_id
-        siblings = tuple(one for _, one in found.values() if one is not None)
-        picture = found[chosen.scan_id][1]
-        self._post(ScanFilled(seen.reader.path, picture, siblings if len(series) > 1 else ()))
+        pictures = {name: one for name, (_, one) in found.items()}
+        siblings = tuple(one for name in members if (one := pictures[name]) is not None)
+        self._post(
+            ScanFilled(
+                seen.reader.path,
+                pictures[chosen.scan_id],
+                siblings if len(series) > 1 else (),
+                None if beside is None else pictures[beside.scan_id],
+            )
+        )
 
 
 def _beat(pulse: Pulse | None) -> tuple[int, int] | None:

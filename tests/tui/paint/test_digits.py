@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossviz_tui.paint.digits import DigitsOptions, digits_fit, digits_table, table_frame
-from lossviz_tui.paint.palettes import EMBER, Look
+from lossviz_tui.paint.palettes import BLUE_ORANGE, EMBER, Look
 
 NAMES = ["cat", "dog", "automobile"]
 TABLE = np.array([[0.9, 0.1, 0.0], [0.25, 0.7499, 0.0001], [np.nan] * 3])
@@ -79,3 +79,36 @@ def test_the_entry_in_focus_is_reversed():
 )
 def test_whether_digits_fit(classes, size, fits):
     assert digits_fit(classes, size) is fits
+
+
+def test_differences_have_signs_and_lose_their_colour_in_the_middle():
+    change = np.array([[0.5, -0.25, 0.001], [0.25, -0.5, 0.0], [0.02, np.nan, 0.1]])
+    options = DigitsOptions(palette=BLUE_ORANGE, low=-0.25, high=0.25, signed=True)
+    lines = digits_table(change, NAMES, NAMES, (50, 4), look=Look(), options=options)
+    assert lines[1].text.split() == ["cat", "+50.0", "-25.0", "+0.1"]
+    assert lines[3].text.split() == ["automob…", "+2.0", "–", "+10.0"]
+    grounds = {
+        s.text.strip(): s.style.bgcolor.get_truecolor().hex
+        for line in lines[1:]
+        for s in line
+        if s.style and s.style.bgcolor
+    }
+    assert grounds["-25.0"] == BLUE_ORANGE.dark[0]
+    assert grounds["+25.0"] == BLUE_ORANGE.dark[-1]
+    assert "+0.1" not in grounds
+
+
+def test_without_colours_great_changes_of_either_sign_are_bold():
+    change = np.array([[0.0, -0.25, 0.01], [0.25, 0.0, 0.02], [0.0, 0.0, 0.0]])
+    options = DigitsOptions(low=-0.25, high=0.25, signed=True)
+    look = Look(color="none")
+    lines = digits_table(change, NAMES, NAMES, (50, 4), look=look, options=options)
+    bold = {
+        word
+        for line in lines[1:3]
+        for s in line
+        if s.style and s.style.bold
+        for word in s.text.split()
+    }
+    assert {"-25.0", "+25.0"} <= bold
+    assert not {"+1.0", "+2.0"} & bold

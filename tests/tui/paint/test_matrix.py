@@ -21,6 +21,7 @@ from lossviz_tui.paint.palettes import (
 )
 from lossviz_tui.paint.plane import Plane, PlaneOptions, plane_picture, plane_placement
 
+NO_COLOUR = Look(charset="ascii", color="none")
 LOOKS = [
     Look(),
     Look(charset="blocks", color="256", dark=False),
@@ -156,6 +157,42 @@ def test_contours_separate_what_lies_below_from_what_lies_above():
     lines = heatmap(GRID, (60, 30), look=Look(), options=options)
     shown = shown_colors(lines)
     assert shown & {"#f4f4f4", "#101010"}
+
+
+@pytest.mark.parametrize("size", [(60, 30), (24, 10), (12, 6), (6, 3)])
+def test_contours_never_hide_more_than_a_third(size):
+    t = np.linspace(-1, 1, 9)
+    bowl = t[:, None] ** 2 + t[None] ** 2
+    options = HeatOptions(contours=tuple(np.linspace(0.1, 1.9, 12)))
+    lines = heatmap(bowl, size, look=Look(), options=options)
+    place = placement(bowl.shape, (0, 0, *size), look=Look(), options=options)
+    assert place is not None
+    hidden = 0
+    for line in lines:
+        for text, style, _ in line:
+            inks = [c for c in (style.color, style.bgcolor) if c] if style else []
+            if text.strip() == "":
+                inks = [style.bgcolor] * 2 if style and style.bgcolor else []
+            drawn = [ink.get_truecolor().hex in {"#f4f4f4", "#101010"} for ink in inks]
+            hidden += len(text) * sum(drawn)
+    assert hidden <= place.points_down * place.width / 3 + 1
+    if size == (60, 30):
+        assert hidden
+
+
+def test_signed_shades_tell_loss_from_gain():
+    options = HeatOptions(low=-1.0, high=1.0, signed=True)
+    line = heatmap([[-1.0, -0.5, 0.0, 0.5, 1.0]], (10, 1), look=NO_COLOUR, options=options)[0]
+    assert line.text == "==--  ++##"
+
+
+def test_of_many_entries_the_one_furthest_from_zero_is_shown():
+    options = HeatOptions(low=-1.0, high=1.0, signed=True, reduction="extreme", fit="stretch")
+    values = np.zeros((40, 40))
+    values[3, 3], values[30, 30] = -1.0, 0.9
+    values[3, 4] = 0.5
+    lines = heatmap(values, (4, 4), look=NO_COLOUR, options=options)
+    assert [line.text for line in lines] == ["=   ", "    ", "    ", "   #"]
 
 
 def test_shades_rise_and_wide_entries_show_their_value():

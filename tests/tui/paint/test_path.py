@@ -119,3 +119,12 @@ def test_a_path_stands_on_the_colours_below():
     assert below is not None
     assert above is not None
     assert above.bgcolor == below.bgcolor
+
+
+def test_a_line_without_marks_has_none():
+    canvas = Canvas(SIZE)
+    area = (0, 0, *SIZE)
+    place = placed((SIZE[1], SIZE[0]), area, halves=1, fit="stretch", origin="upper")
+    assert place is not None
+    draw_path(canvas, place, [(2, 1), (2, 8)], SHADES, has_marks=False)
+    assert "".join(canvas.glyphs[2].tolist()).strip() == "────────"

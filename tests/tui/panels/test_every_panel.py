@@ -286,6 +286,10 @@ def test_every_scan_in_every_mode_is_as_large_as_it_is_told(scanned, check_lines
                 mode=mode,
                 quantity="loss" if size[0] % 2 else "mistakes",
                 log=size[1] % 2 == 1,
+                point=(size[0], 3) if size[0] % 3 else None,
+                surface=size[1],
+                has_cut=size[1] % 3 == 0,
+                beside=ids["half a plane"] if size[1] % 2 else None,
             )
             picture = pictures[name]
             siblings = tuple(
@@ -299,6 +303,7 @@ def test_every_scan_in_every_mode_is_as_large_as_it_is_told(scanned, check_lines
                 scans=rows,
                 picture=picture,
                 siblings=siblings,
+                beside=pictures["half a plane"],
                 selection=selection,
             )
             lines = landscape.paint(scene, size)

@@ -94,6 +94,29 @@ def test_a_queued_scan_says_what_it_waits_for(read, run, make_scan):
     assert "another scan comes first" in read(scan_id, standing=busy)
 
 
+def test_a_scan_that_nobody_computes_says_so(run, make_scan, scene_of_scans, read_lines):
+    old = "20250102-030405000-ego-abc123"
+    scan_id = make_scan(run, state=ScanState.QUEUED)
+    scan_folder(run, scan_id).rename(scan_folder(run, old))
+    scene = replace(scene_of_scans(run, old), now=1_000.0)
+    assert "no worker is running" in read_lines(landscape.paint(scene, NARROW))
+    for standing, asked in ((Standing(word="live", worker_is_up=True), 0.0), (None, 995.0)):
+        again = replace(scene, standing=standing, worker_asked=asked)
+        assert "no worker" not in read_lines(landscape.paint(again, NARROW))
+
+
+def test_a_running_scan_says_how_fast_and_how_long_still(
+    run, make_scan, scene_of_scans, read_lines
+):
+    report = ScanReport(images_per_second=100.0)
+    scan_id = make_scan(run, state=ScanState.RUNNING, share=0.5, report=report)
+    scene = scene_of_scans(run, scan_id)
+    for size in (NARROW, WIDE):
+        text = read_lines(landscape.paint(scene, size))
+        assert "100 images/s, 3m left" in text  # 40 points of 500 images
+        assert "images, 3m left" in text
+
+
 def test_a_failed_scan_says_why(read, run, begin, ask_scan):
     writer = begin(run, ask_scan())
     writer.finish(ScanState.FAILED, "the checkpoint of epoch 2 is damaged")

@@ -1,8 +1,12 @@
 """The lines at the top: state, epoch, age, scans, the view, and whether an epoch is held."""
 
+from dataclasses import replace
+
 import pytest
 
 from lossviz_analysis.store.reader import Pulse
+from lossviz_analysis.store.schema import Phase
+from lossviz_tui.keys import VIEW_NAMES, VIEW_TITLES
 from lossviz_tui.listing import ScanRow
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.panels import status
@@ -94,3 +98,29 @@ def test_trouble_is_named_while_the_old_picture_stays(read):
 def test_without_a_run_the_folder_is_named(read, tmp_path):
     first, _ = read(view=None, standing=None, folder=tmp_path, width=200)
     assert first == f"0 runs below {tmp_path}"
+
+
+def test_between_the_last_batch_and_the_record_it_says_what_goes_on(read):
+    for phase, words in (
+        (Phase.TRAINING, "epoch 8/12 +99%"),
+        (Phase.EVALUATING, "epoch 8/12, evaluating"),
+        (Phase.SAVING, "epoch 8/12, saving"),
+    ):
+        pulse = replace(PULSE, step=100, phase=phase)
+        first = read(standing=Standing(word="live", pulse=pulse, data_seen=100.0))[0]
+        assert words in first
+        assert "100%" not in first
+
+
+def test_a_click_on_a_tab_opens_its_view(make_scene):
+    scene = make_scene(selection=Selection(view="dance"))
+    lines = status.paint(scene, (80, 2))
+    opened = {
+        lines[1].text[t.left : t.left + t.width].strip(" []"): t.click(scene, 0, 0).view
+        for t in lines.targets
+        if t.click is not None
+    }
+    assert opened == {
+        f"{number} {title}": name
+        for number, (name, title) in enumerate(zip(VIEW_NAMES, VIEW_TITLES, strict=True), 1)
+    }

@@ -1,7 +1,9 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from rich.style import Style
-from textual import on
+from textual import events, on
 from textual.app import App, ComposeResult
 from textual.geometry import Region, Size
 from textual.strip import Strip
@@ -12,6 +14,7 @@ from lossviz_tui.paint.digits import digits_table
 from lossviz_tui.paint.matrix import heatmap
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.paint.staff import staff
+from lossviz_tui.paint.targets import Lines, Target
 from lossviz_tui.widgets.budget import ByteBudget
 from lossviz_tui.widgets.rowdiff import RowDiffView, changed_rows
 
@@ -213,3 +216,65 @@ def test_changed_rows_are_those_that_differ_and_those_beyond():
     assert changed_rows(old, old) == []
     assert changed_rows(old, [*old, text_line("b", 3)]) == [2]
     assert changed_rows([], old) == [0, 1]
+
+
+class MouseApp(ViewApp):
+    """Remembers what the mouse was told to mean."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[object, ...]] = []
+
+    def on_row_diff_view_clicked(self, event: RowDiffView.Clicked) -> None:
+        self.told.append(("click", event.target.left, event.x, event.y, event.is_double))
+
+    def on_row_diff_view_wheeled(self, event: RowDiffView.Wheeled) -> None:
+        target = None if event.target is None else event.target.left
+        self.told.append(("wheel", target, event.step))
+
+
+def answering(left: int, **changes) -> Target:
+    def click(scene, x, y):
+        return scene, x, y
+
+    return replace(Target(left=left, top=2, width=4, height=3, click=click), **changes)
+
+
+async def test_a_click_is_told_by_the_uppermost_target_and_the_cell_in_it():
+    app = MouseApp()
+    async with app.run_test(size=(22, 12)) as pilot:
+        targets = [answering(3), answering(5), answering(3, click=None)]
+        app.view.show(Lines(lines_for(app.view.content_size), targets))
+        for at in ((4, 3), (7, 4), (20, 10)):  # the border is one cell
+            await pilot.click(app.view, offset=at)
+            await pilot.pause()
+        assert app.told == [("click", 3, 0, 0, False), ("click", 5, 1, 1, False)]
+        await pilot.click(app.view, offset=(4, 3), times=2)
+        await pilot.pause()
+        assert app.told[-1] == ("click", 3, 0, 0, True)
+
+
+async def test_the_wheel_is_told_with_what_it_was_turned_over():
+    app = MouseApp()
+    async with app.run_test(size=(22, 12)) as pilot:
+        lines = lines_for(app.view.content_size)
+        app.view.show(Lines(lines, [answering(3, wheel=lambda scene, step: (scene, step))]))
+        await pilot._post_mouse_events([events.MouseScrollDown], app.view, (4, 3))
+        await pilot._post_mouse_events([events.MouseScrollUp], app.view, (18, 9))
+        await pilot.pause()
+        assert app.told == [("wheel", 3, 1), ("wheel", None, -1)]
+
+
+async def test_a_mouse_that_moves_has_nothing_painted():
+    app = MouseApp()
+    async with app.run_test(size=(22, 12)) as pilot:
+        app.view.show(Lines(lines_for(app.view.content_size), [answering(3)]))
+        await pilot.pause()
+        app.view.regions.clear()
+        for at in ((4, 3), (9, 5), (4, 4)):
+            await pilot.hover(app.view, offset=at)
+        await pilot.mouse_down(app.view, offset=(4, 3))
+        await pilot.hover(app.view, offset=(9, 8))
+        await pilot.mouse_up(app.view, offset=(9, 8))
+        await pilot.pause()
+        assert app.view.regions == []

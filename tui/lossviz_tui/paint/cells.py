@@ -16,6 +16,8 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
+from lossviz_tui.paint.targets import Lines, Target, targets_of
+
 Size: TypeAlias = tuple[int, int]
 """Width and height in cells; a `textual.geometry.Size` is one."""
 
@@ -215,11 +217,16 @@ def blank_lines(size: Size) -> list[Strip]:
     return Canvas(size).strips()
 
 
-def beside(*blocks: Sequence[Strip], gap: int = 0) -> list[Strip]:
+def beside(*blocks: Sequence[Strip], gap: int = 0) -> Lines:
     """Blocks of lines next to one another, the shorter ones filled up with blanks below."""
     height = max((len(block) for block in blocks), default=0)
     space = Strip([Segment(" " * gap, PLAIN)], gap) if gap else None
     rows: list[Strip] = []
+    targets: list[Target] = []
+    left = 0
+    for block in blocks:
+        targets += targets_of(block, left)
+        left += max((line.cell_length for line in block), default=0) + gap
     for row in range(height):
         parts: list[Strip] = []
         for block in blocks:
@@ -228,4 +235,4 @@ def beside(*blocks: Sequence[Strip], gap: int = 0) -> list[Strip]:
             width = max((line.cell_length for line in block), default=0)
             parts.append(block[row] if row < len(block) else text_line("", width))
         rows.append(Strip.join(parts))
-    return rows
+    return Lines(rows, targets)

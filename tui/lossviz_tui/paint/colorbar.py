@@ -11,6 +11,7 @@ from lossviz_tui.paint.cells import Canvas, Size
 from lossviz_tui.paint.palettes import (
     LARGEST,
     LEVELS,
+    SIGNED_SHADES,
     TEXT,
     VIRIDIS,
     Look,
@@ -51,13 +52,14 @@ def draw_color_bar(
     palette: Palette = VIRIDIS,
     log: bool = False,
     direction: Literal["vertical", "horizontal"] = "vertical",
+    signed: bool = False,
 ) -> None:
     """Draw a colour bar into part of a canvas (left, top, width, height)."""
     left, top, width, height = area
     upright = direction == "vertical"
     cells = max(0, height if upright else width)
     for cell in range(cells):
-        glyph, style = _level_cell(look, palette, (cell + 0.5) / cells)
+        glyph, style = _level_cell(look, palette, (cell + 0.5) / cells, signed=signed)
         if upright:
             row = top + height - 1 - cell
             canvas.paint((left, left + min(2, width)), (row, row + 1), glyph, style)
@@ -86,11 +88,13 @@ def _bar_scale(low: float, high: float, cells: int, *, log: bool) -> Scale | Non
     return Scale(low=low, high=high, cells=cells, log=log)
 
 
-def _level_cell(look: Look, palette: Palette, share: float) -> tuple[str, Style]:
+def _level_cell(
+    look: Look, palette: Palette, share: float, *, signed: bool
+) -> tuple[str, Style]:
     if look.has_palette:
         color = palette.colors(look)[min(LEVELS - 1, int(share * LEVELS))]
         return " ", style_for(look, None, color)
-    ramp = shades_for(look)
+    ramp = SIGNED_SHADES if signed else shades_for(look)
     return ramp[min(len(ramp) - 1, int(share * len(ramp)))], style_for(look, TEXT)
 
 

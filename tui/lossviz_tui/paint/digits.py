@@ -1,7 +1,7 @@
 """Confusion tables with the numbers written into the cells."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,6 +39,8 @@ class DigitsOptions:
     high: float | None = None
     """Fraction of the last colour; None takes the largest entry off the diagonal."""
     log: bool = False
+    signed: bool = False
+    """Whether the numbers are differences: with a sign, and plain half-way in the colours."""
     color_diagonal: bool = False
     """Whether recalls share the colours; otherwise they stay plain and confusions stand out."""
     row0: int = 0
@@ -49,6 +51,10 @@ class DigitsOptions:
     """Row and column of the entry in focus."""
     corner: str = "true\\called"
     """What rows and columns are."""
+
+    def scrolled(self, row0: int, column0: int) -> "DigitsOptions":
+        """The same with another first row and column."""
+        return replace(self, row0=row0, column0=column0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,7 +131,7 @@ def digits_table(
         for place, column in enumerate(frame.columns):
             at = (frame.left + place * frame.cell, 1 + line * frame.line)
             style = _entry_style(look, options, int(levels[row, column]), row == column)
-            text = _percent(float(data[row, column]), frame.cell, look)
+            text = _percent(float(data[row, column]), frame.cell, look, signed=options.signed)
             if options.cursor == (row, column):
                 style = style_for(look, ACCENT, bold=True, reverse=True)
             _draw_entry(canvas, frame, at, text, style)
@@ -141,14 +147,14 @@ def _levels(data: NDArray[np.float64], options: DigitsOptions) -> NDArray[np.int
     return quantise(data, options.low, high, LEVELS, log=options.log)
 
 
-def _percent(value: float, cell: int, look: Look) -> str:
+def _percent(value: float, cell: int, look: Look, *, signed: bool) -> str:
     if np.isnan(value):
         return "-" if look.is_ascii else "–"
     percent = 100 * value
     decimals = 1 if cell >= 6 else 0
     if round(percent, decimals) == 0:
         return "." if look.is_ascii else "·"
-    return f"{percent:.{decimals}f}"
+    return f"{percent:+.{decimals}f}" if signed else f"{percent:.{decimals}f}"
 
 
 def _entry_style(look: Look, options: DigitsOptions, level: int, is_diagonal: bool) -> Style:
@@ -156,9 +162,11 @@ def _entry_style(look: Look, options: DigitsOptions, level: int, is_diagonal: bo
         return style_for(look, TEXT, bold=True)
     if level < 0:
         return style_for(look, MUTED)
+    strength = abs(2 * level + 1 - LEVELS) // 2 if options.signed else level
     if not look.has_palette:
-        return style_for(look, TEXT, bold=level >= LEVELS // 2)
-    if level == 0:
+        half = LEVELS // 4 if options.signed else LEVELS // 2
+        return style_for(look, TEXT, bold=strength >= half)
+    if strength == 0:
         return style_for(look, MUTED)
     background = options.palette.colors(look)[level]
     return style_for(look, contrast_for(background), background)

@@ -16,6 +16,7 @@ from lossviz_tui.paint.palettes import (
     FAINT,
     LEVELS,
     MISSING,
+    SIGNED_SHADES,
     TEXT,
     VIRIDIS,
     Ink,
@@ -48,6 +49,8 @@ _NAN, _UNKNOWN, _OUTSIDE, _BRIGHT, _DARK, _CAPPED = range(LEVELS, LEVELS + 6)
 _GUESSED = LEVELS + 6
 """From here on the levels of estimated entries."""
 _CODES = _GUESSED + LEVELS
+MAX_CONTOUR_SHARE = 1 / 3
+"""Of the points of a heat map; lines that cover more hide what they trace."""
 
 MARKS = {"centre": ("┼", "+"), "minimum": ("◆", "v"), "model": ("●", "o")}
 
@@ -76,14 +79,21 @@ class HeatOptions:
     fit: Fit = "square"
     """Whether entries stay square or the area is filled."""
     reduction: Reduction = "mean"
-    """What a point shows of several entries; "max" keeps rare hot ones in sight."""
+    """What a point shows of several entries; "max" keeps rare hot ones in sight, "extreme" what
+    is furthest from 0."""
+    signed: bool = False
+    """Whether shades, where there is no palette, tell what is below the middle from what is
+    above."""
     cursor: tuple[int, int] | None = None
     """Row and column of the entry in focus."""
     marks: Sequence[EntryMark] = ()
     contours: Sequence[float] = ()
-    """Values to be traced by lines; not drawn where there is no palette: shades are bands."""
+    """Values to be traced by lines, ascending; every second one where all of them would hide a
+    picture. Not drawn where there is no palette: shades are bands."""
     path: Sequence[tuple[float, float]] = ()
     """Rows and columns, also between entries or outside, joined by a line; see `draw_path`."""
+    line: Sequence[tuple[float, float]] = ()
+    """Rows and columns of the ends of a line without marks."""
 
 
 def heatmap(
@@ -170,6 +180,7 @@ def draw_heatmap(
     else:
         _draw_shades(canvas, place, layers, ends, look, options)
         _draw_numbers(canvas, place, data, flags & ~guesses & ~caps, look)
+    draw_path(canvas, place, options.line, look, has_marks=False)
     draw_path(canvas, place, options.path, look)
     _draw_signs(canvas, place, look, options)
     return place
@@ -215,9 +226,19 @@ def _trace(
 ) -> None:
     """Overwrite the codes along contours, light on dark colours and dark on light ones."""
     levels = np.where(codes >= _GUESSED, codes - _GUESSED, codes)
-    line = crossings(smoothed(data, place), sorted(options.contours)) & (levels < LEVELS)
+    line = _contour_points(smoothed(data, place), options.contours) & (levels < LEVELS)
     bright = np.array([luminance(color) > 0.18 for color in options.palette.colors(look)])
     codes[line] = np.where(bright[levels[line]], _DARK, _BRIGHT)
+
+
+def _contour_points(field: Values, contours: Sequence[float]) -> Flags:
+    """The points on contours; of fewer where they would hide too much, and of none at last."""
+    while len(contours):
+        line = crossings(field, list(contours))
+        if line.mean() <= MAX_CONTOUR_SHARE:
+            return line
+        contours = contours[1::2]
+    return np.zeros(field.shape, np.bool_)
 
 
 def _draw_codes(
@@ -298,7 +319,7 @@ def _draw_shades(
     options: HeatOptions,
 ) -> None:
     """Shades; every second cell of what is estimated is dotted as if it were unknown."""
-    shades = shades_for(look)
+    shades = SIGNED_SHADES if options.signed else shades_for(look)
     signs = ("x", ".", ">") if look.is_ascii else ("x", "·", "≥")
     ramp = np.array([*shades, *signs])
     missing, unknown, capped = range(len(shades), len(ramp))

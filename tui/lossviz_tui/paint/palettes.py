@@ -122,6 +122,8 @@ MARKERS = "●▲■◆○△□◇"
 ASCII_MARKERS = "o^#*+x%@"
 SHADES = " ░▒▓█"
 ASCII_SHADES = " .:-=+*#%@"
+SIGNED_SHADES = "=- +#"
+"""Far below the middle, below, near it, above, far above."""
 
 TEXT = (Ink("#d8d8d8", "white"), Ink("#262626", "black"))
 MUTED = (Ink("#8c8c8c", "white"), Ink("#6c6c6c", "black"))

@@ -34,7 +34,12 @@ def draw_sign(canvas: Canvas, at: tuple[int, int], glyph: str, look: Look) -> No
 
 
 def draw_path(
-    canvas: Canvas, place: Placement, path: Sequence[tuple[float, float]], look: Look
+    canvas: Canvas,
+    place: Placement,
+    path: Sequence[tuple[float, float]],
+    look: Look,
+    *,
+    has_marks: bool = True,
 ) -> None:
     """A way over a matrix: its stops joined by lines, the first and the last one marked.
 
@@ -63,6 +68,8 @@ def draw_path(
             cells = list(_cells_between(*visible))
             for here, ahead in pairwise([*cells, cells[-1]]):
                 _put(canvas, box, here, _stroke(here, ahead, start, end, look), look)
+    if not has_marks:
+        return
     stops = [(point, STOP) for point in points[1:-1]]
     ends = [(points[-1], END), (points[0], START)]
     for point, sign in (*stops, *ends):

@@ -35,6 +35,8 @@ class PlaneOptions:
     """Name of the first direction, above the left edge."""
     column_label: str = ""
     """Name of the second direction, below the right end."""
+    has_bar: bool = True
+    """Whether a colour bar stands beside it where there is room."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -53,6 +55,8 @@ class Plane:
     """True where the value is at least the last colour's; None: it is so nowhere."""
     way: NDArray[np.float64] | None = None
     """Coordinates of the stops of a path, one row for each: first, second direction."""
+    line: NDArray[np.float64] | None = None
+    """Coordinates of both ends of a straight line, one row for each."""
 
 
 def plane_picture(
@@ -62,7 +66,9 @@ def plane_picture(
     options = options or PlaneOptions()
     canvas = Canvas(size)
     area = _area(plane, size, options)
-    heat = replace(options.heat, path=_path(plane))
+    heat = replace(
+        options.heat, path=_entries(plane, plane.way), line=_entries(plane, plane.line)
+    )
     place = draw_heatmap(
         canvas,
         area,
@@ -80,7 +86,7 @@ def plane_picture(
         _draw_column_coordinates(canvas, place, plane, look, options)
     if area[1]:
         _draw_title(canvas, look, options)
-    if canvas.width - area[0] - area[2] >= _BAR_WIDTH:
+    if options.has_bar and canvas.width - area[0] - area[2] >= _BAR_WIDTH:
         left = place.left + place.width + 2
         draw_color_bar(
             canvas,
@@ -100,13 +106,13 @@ def _certain(plane: Plane) -> NDArray[np.bool_] | None:
     return ~plane.capped if plane.known is None else plane.known & ~plane.capped
 
 
-def _path(plane: Plane) -> list[tuple[float, float]]:
-    """The stops of the way in rows and columns, with fractions."""
-    if plane.way is None:
+def _entries(plane: Plane, points: NDArray[np.float64] | None) -> list[tuple[float, float]]:
+    """Points in rows and columns, with fractions."""
+    if points is None:
         return []
     found: list[NDArray[np.float64]] = []
     axes = (plane.row_coordinates, plane.column_coordinates)
-    for values, axis in zip(plane.way.T, axes, strict=True):
+    for values, axis in zip(points.T, axes, strict=True):
         length = axis[-1] - axis[0] if axis.size > 1 else 1.0
         with np.errstate(over="ignore"):
             found.append((values - axis[0]) / length * (axis.size - 1))
@@ -130,7 +136,7 @@ def _area(plane: Plane, size: Size, options: PlaneOptions) -> Area:
     words = options.title or options.value_label or options.row_label
     top = 1 if words and height >= 10 and width >= 24 else 0
     bottom = 1 if has_axes else 0
-    bar = _BAR_WIDTH + 2 if width >= 44 else 0
+    bar = _BAR_WIDTH + 2 if width >= 44 and options.has_bar else 0
     return left, top, width - left - bar, height - top - bottom
 
 

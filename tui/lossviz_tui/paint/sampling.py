@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Origin: TypeAlias = Literal["upper", "lower"]
 Fit: TypeAlias = Literal["square", "stretch"]
-Reduction: TypeAlias = Literal["mean", "max", "nearest"]
+Reduction: TypeAlias = Literal["mean", "max", "extreme", "nearest"]
 
 Values: TypeAlias = NDArray[np.float64]
 Flags: TypeAlias = NDArray[np.bool_]
@@ -131,9 +131,13 @@ def sampled(
 
 
 def _reduced(values: Values, starts: NDArray[np.intp], axis: int, how: Reduction) -> Values:
-    """Mean or maximum of stretches of an axis, over what is not NaN."""
-    if how == "max":
-        return np.fmax.reduceat(values, starts, axis)
+    """Mean, maximum or furthest from 0 in stretches of an axis, over what is not NaN."""
+    if how in ("max", "extreme"):
+        highest = np.fmax.reduceat(values, starts, axis)
+        if how == "max":
+            return highest
+        lowest = np.fmin.reduceat(values, starts, axis)
+        return np.where(-lowest > highest, lowest, highest)
     present = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         total = np.add.reduceat(np.where(present, values, 0.0), starts, axis)

@@ -2,13 +2,23 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from textual.strip import Strip
 
 from lossviz_analysis.surfaces.curves import chance_loss, curve_type
+from lossviz_tui.navigation import place_chosen
 from lossviz_tui.paint.cells import Size
-from lossviz_tui.paint.charts import ChartOptions, LevelLine, Series, line_chart
+from lossviz_tui.paint.charts import (
+    ChartOptions,
+    LevelLine,
+    Series,
+    chart_frame,
+    line_chart,
+)
+from lossviz_tui.paint.targets import Lines, Target
+from lossviz_tui.panels.scan_point import point_facts
 from lossviz_tui.panels.scan_values import axis_label, drawn, fact_text
 from lossviz_tui.panels.texts import stacked, title_line
 from lossviz_tui.scene import ScanPicture, Scene
@@ -25,7 +35,8 @@ def curve_view(
     width, height = size
     first = [fact for fact in picture.facts if fact.startswith(_ON_ONE_LINE)]
     rest = [fact for fact in picture.facts if fact not in first]
-    sentences = [*_type_facts(series), "; ".join(first), *rest]
+    at_cursor = [] if scene.point is None else [_cursor_fact(scene, picture, scene.point)]
+    sentences = [*at_cursor, *_type_facts(series), "; ".join(first), *rest]
     facts = [
         title_line(fact_text(text, width, ascii_only=scene.look.is_ascii), width, scene.look)
         for text in sentences
@@ -40,6 +51,8 @@ def curve_view(
         _curves(picture, series or (picture,), quantity) for quantity in ("loss", "mistakes")
     )
     axis = axis_label(scene, picture, 0) if len(series) < 2 else picture.request.kind
+    t = picture.result.coordinates[0]
+    cursor = 0.0 if scene.point is None else float(t[scene.point[0]])
     loss = ChartOptions(
         title="cross-entropy",
         y_limits=_with_chance([one.y for one in losses], chance.y, log=scene.selection.log),
@@ -47,7 +60,7 @@ def curve_view(
         integer_x=False,
         log_y=scene.selection.log,
         h_lines=(chance,),
-        cursor_x=0.0,
+        cursor_x=cursor,
         empty_text="not computed yet",
     )
     rate = ChartOptions(
@@ -55,15 +68,27 @@ def curve_view(
         y_label="%",
         x_label=axis,
         integer_x=False,
-        cursor_x=0.0,
+        cursor_x=cursor,
         empty_text="",
     )
     return stacked(
         size,
-        line_chart(losses, (width, top), look=scene.look, options=loss),
-        line_chart(mistakes, (width, room - top), look=scene.look, options=rate),
+        _chart(scene, losses, (width, top), loss),
+        _chart(scene, mistakes, (width, room - top), rate),
         facts,
     )
+
+
+def _chart(scene: Scene, series: Sequence[Series], size: Size, options: ChartOptions) -> Lines:
+    """A chart that puts the cursor where it is clicked."""
+    frame = chart_frame(series, size, look=scene.look, options=options)
+    lines = line_chart(series, size, look=scene.look, options=options)
+    choose = partial(place_chosen, frame.x_at)
+    return Lines(lines, [Target(left=0, top=0, width=size[0], height=size[1], click=choose)])
+
+
+def _cursor_fact(scene: Scene, picture: ScanPicture, point: tuple[int, ...]) -> str:
+    return "; ".join(point_facts(scene, picture, point))
 
 
 def _curves(

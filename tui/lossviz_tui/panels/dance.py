@@ -1,6 +1,7 @@
 """Label dance: the recalls of two classes and where their examples go instead."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from rich.cells import cell_len
@@ -14,8 +15,10 @@ from lossviz_analysis.classwise.dance import (
     third_class_moments,
 )
 from lossviz_tui.history import RowByEpoch, RunView
+from lossviz_tui.navigation import moved, pair_chosen
 from lossviz_tui.paint.cells import Canvas, Size, beside, clean_text
 from lossviz_tui.paint.charts import ChartOptions, Mark, Series, line_chart
+from lossviz_tui.paint.targets import Lines, Target
 from lossviz_tui.panels.overview import nothing_counted, waiting
 from lossviz_tui.panels.texts import accent, centred, muted, stacked, strong
 from lossviz_tui.scene import Scene
@@ -187,4 +190,13 @@ def _pairs(scene: Scene, pair: tuple[int, int], size: Size) -> list[Strip]:
         style = accent(look) if mine else muted(look)
         canvas.put(0, row, f"{sign}{first} {arrow} {second}", style)
         canvas.put_right(canvas.width, row, f"{100 * found.rate:.2f}", style)
-    return canvas.strips()
+    listed = [(one.first, one.second) for one in scene.ranked_pairs[: canvas.height - 1]]
+    choose = Target(
+        left=0,
+        top=1,
+        width=canvas.width,
+        height=len(listed),
+        click=partial(pair_chosen, listed),
+        wheel=moved,
+    )
+    return Lines(canvas.strips(), [choose])

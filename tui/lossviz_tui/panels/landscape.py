@@ -1,14 +1,18 @@
 """Scans: their queue, and the one in focus as a curve, a plane, small multiples or a cut."""
 
+import math
+import time
+
 from textual.strip import Strip
 
-from lossviz_tui.listing import scan_groups
+from lossviz_tui.listing import asked_at
 from lossviz_tui.paint.cells import Size, beside, blank_lines, clean_text
 from lossviz_tui.panels.class_surfaces import similarity_matrix, small_multiples
 from lossviz_tui.panels.curve_view import curve_view
 from lossviz_tui.panels.plane_view import cut_view, plane_view
-from lossviz_tui.panels.scan_list import scan_list
+from lossviz_tui.panels.scan_list import list_rows, scan_list, seconds_left
 from lossviz_tui.panels.scan_values import fact_text
+from lossviz_tui.panels.side_by_side import side_by_side
 from lossviz_tui.panels.texts import age_text, centred, stacked, title_line
 from lossviz_tui.scene import ScanPicture, ScanRow, Scene
 
@@ -20,6 +24,8 @@ HELP = (
     "the others sharpen as more examples are seen; ≥ is at least the last colour, × no number."
 )
 _LIST_WIDTH = 36
+STARTING_SECONDS = 10.0
+"""So long a worker may take to start before it counts as missing."""
 
 
 def paint(scene: Scene, size: Size) -> list[Strip]:
@@ -33,7 +39,7 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
     if width >= 130:
         side = scan_list(scene, (_LIST_WIDTH, height))
         return beside(side, _focus(scene, (width - _LIST_WIDTH - 2, height)), gap=2)
-    rows = min(len(scan_groups(scene.scans)) + 1, 4)
+    rows = min(list_rows(scene, width), 4)
     return stacked(
         size, scan_list(scene, (width, rows)), _focus(scene, (width, max(1, height - rows)))
     )
@@ -50,7 +56,7 @@ def _focus(scene: Scene, size: Size) -> list[Strip]:
         sentences = [*_frame_notes(scene, row), *_why_empty(scene, row)]
         return centred(size, sentences, scene.look)
     width, height = size
-    notes = [*_frame_notes(scene, row), *_progress_notes(row, picture, width)]
+    notes = [*_frame_notes(scene, row), *_progress_notes(scene, row, picture, width)]
     if row.word in ("failed", "damaged"):
         notes.insert(0, row.message)
     lines = [
@@ -61,8 +67,22 @@ def _focus(scene: Scene, size: Size) -> list[Strip]:
     return stacked(size, lines, _body(scene, picture, area))
 
 
+def waits_for_worker(scene: Scene) -> bool:
+    """Whether no worker serves the run, and none is about to."""
+    row = scene.scan
+    if row is None or (scene.standing is not None and scene.standing.worker_is_up):
+        return False
+    asked = time.time() - asked_at(row.scan_id)
+    age = min(scene.now - scene.worker_asked, math.inf if math.isnan(asked) else asked)
+    return age > STARTING_SECONDS
+
+
 def _body(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
-    if len(picture.result.coordinates) == 1:
+    other = scene.picture_beside
+    is_line = len(picture.result.coordinates) == 1
+    if other is not None and (is_line or scene.selection.mode in ("plane", "cut")):
+        return side_by_side(scene, picture, other, size)
+    if is_line:
         lines = [one for one in scene.siblings if len(one.result.coordinates) == 1]
         return curve_view(scene, picture, lines, size)
     match scene.selection.mode:
@@ -84,12 +104,16 @@ def _frame_notes(scene: Scene, row: ScanRow) -> list[str]:
     what = "curve" if row.request.dims == 1 else "frame"
     place = f"{what} {series.index(row) + 1} of {len(series)}, epoch {row.request.epoch}"
     how = "playing" if scene.selection.is_playing else "← → step, space plays"
+    if scene.point is not None:
+        how = "playing" if scene.selection.is_playing else ", . step, space plays"
     return [f"{place} ({how})"]
 
 
 def _why_empty(scene: Scene, row: ScanRow) -> list[str]:
     match row.word:
         case "queued":
+            if waits_for_worker(scene):
+                return ["no worker is running", "key s or r starts one"]
             up = scene.standing is not None and scene.standing.worker_is_up
             waits = "another scan comes first" if up else "the scan worker is starting"
             return ["waiting for the worker", waits]
@@ -101,13 +125,13 @@ def _why_empty(scene: Scene, row: ScanRow) -> list[str]:
             return [f"the scan is {row.word}", ""]
 
 
-def _progress_notes(row: ScanRow, picture: ScanPicture, width: int) -> list[str]:
+def _progress_notes(scene: Scene, row: ScanRow, picture: ScanPicture, width: int) -> list[str]:
     """The stage and the time left of a scan under way; of one that has ended what it lacks."""
     stage, *notes = picture.stage.split("; ")
     match row.word:
         case "running":
-            if row.items_per_second > 0:
-                left = (row.total - row.done) / row.items_per_second
+            left = seconds_left(scene, row)
+            if math.isfinite(left):
                 stage += f", {age_text(left)} left"
         case "interrupted":
             stage = f"interrupted, r goes on; {stage}"

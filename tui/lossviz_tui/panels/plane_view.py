@@ -2,16 +2,20 @@
 
 import textwrap
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from textual.strip import Strip
 
-from lossviz_analysis.surfaces.cut import cut
+from lossviz_analysis.surfaces.cut import Cut, cut
+from lossviz_tui.navigation import point_chosen
 from lossviz_tui.paint.cells import Size, beside, blank_lines, text_line
 from lossviz_tui.paint.charts import ChartOptions, Series, line_chart
 from lossviz_tui.paint.matrix import EntryMark, HeatOptions
 from lossviz_tui.paint.palettes import VIRIDIS
-from lossviz_tui.paint.plane import Plane, PlaneOptions, plane_picture
+from lossviz_tui.paint.plane import Plane, PlaneOptions, plane_picture, plane_placement
+from lossviz_tui.paint.targets import Lines, Target
+from lossviz_tui.panels.scan_point import point_facts
 from lossviz_tui.panels.scan_values import (
     Drawn,
     axis_label,
@@ -19,39 +23,61 @@ from lossviz_tui.panels.scan_values import (
     drawn,
     fact_text,
 )
-from lossviz_tui.panels.texts import centred, muted, stacked
+from lossviz_tui.panels.texts import centred, muted, stacked, strong
 from lossviz_tui.scene import ScanPicture, Scene
 
 _FACTS_WIDTH = 40
 _MAX_FACT = 400
+_PROFILE_ROWS = 8
+"""A lower chart has no room for axis and title."""
 
 
 def plane_view(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     """The plane of the first split, its facts and the cut beside it where there is room."""
     width, height = size
     facts = _FACTS_WIDTH if width >= 84 else 34 if width >= 76 else 0
-    area = (width - facts - (2 if facts else 0), height - (0 if facts else 1))
+    below = 0 if facts else 1 if scene.point is None else 2
+    area = (width - facts - (2 if facts else 0), height - below)
     name, split = next(iter(picture.result.splits.items()))
     found = drawn(split, scene.selection.quantity, picture.request.clip)
+    ends = common_ends(scene, scene.siblings) if len(scene.siblings) > 1 else (None, None)
+    left = one_plane(scene, picture, found, area, title=name, ends=ends)
+    if facts:
+        return beside(left, _facts(scene, picture, (facts, height)), gap=2)
+    return stacked(size, left, narrow_facts(scene, picture, (width, below)))
+
+
+def one_plane(
+    scene: Scene,
+    picture: ScanPicture,
+    found: Drawn,
+    size: Size,
+    *,
+    title: str,
+    ends: tuple[float | None, float | None],
+    has_bar: bool = True,
+) -> Lines:
+    """A heat map with its coordinates, marks, way, cut and cursor; it answers the mouse."""
     t1, t2 = picture.result.coordinates
     heat = HeatOptions(
         palette=VIRIDIS,
         origin="lower",
         log=scene.selection.log,
+        low=ends[0],
+        high=ends[1],
         marks=_marks(found, t1, t2),
-        contours=_contours(scene, found.values, 4 if height >= 24 else 2),
+        cursor=_cursor(scene, picture),
+        contours=_contours(scene, found.values, 4 if size[1] >= 24 else 2),
     )
-    if len(scene.siblings) > 1:
-        low, high = common_ends(scene, scene.siblings)
-        heat = replace(heat, low=low, high=high)
-    elif found.is_capped.any():
+    if ends == (None, None) and found.is_capped.any():
         heat = replace(heat, high=float(found.values[found.is_capped][0]))
     options = PlaneOptions(
         heat=heat,
-        title=name,
+        title=title,
         value_label=found.label,
         row_label=axis_label(scene, picture, 0),
         column_label=axis_label(scene, picture, 1),
+        has_bar=has_bar,
     )
     way = np.array(picture.result.geometry.trajectory)
     plane = Plane(
@@ -62,12 +88,29 @@ def plane_view(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
         estimated=found.is_estimated,
         capped=found.is_capped,
         way=way[:, 1:3] if len(way) else None,
+        line=_cut_line(scene, picture, found),
     )
-    left = plane_picture(plane, area, look=scene.look, options=options)
-    if facts:
-        return beside(left, _facts(scene, picture, (facts, height)), gap=2)
-    words = fact_text("; ".join(picture.facts), width, ascii_only=scene.look.is_ascii)
-    return stacked(size, left, [text_line(words, width, muted(scene.look))])
+    lines = plane_picture(plane, size, look=scene.look, options=options)
+    place = plane_placement(plane, size, look=scene.look, options=options)
+    if place is None or picture is not scene.shown_picture:
+        return Lines(lines)
+    choose = partial(point_chosen, place.entry_at)
+    return Lines(lines, [Target(left=0, top=0, width=size[0], height=size[1], click=choose)])
+
+
+def _cursor(scene: Scene, picture: ScanPicture) -> tuple[int, int] | None:
+    """The cursor, or in another plane the point with the nearest coordinates."""
+    at = point_in(scene, picture)
+    return None if at is None else (at[0], at[-1])
+
+
+def point_in(scene: Scene, picture: ScanPicture) -> tuple[int, ...] | None:
+    """The point under the cursor, or that of another grid with the nearest coordinates."""
+    focus, point = scene.shown_picture, scene.point
+    if focus is None or point is None or picture is focus:
+        return point
+    pairs = zip(focus.result.coordinates, point, picture.result.coordinates, strict=True)
+    return tuple(int(np.abs(other - t[at]).argmin()) for t, at, other in pairs)
 
 
 def _marks(found: Drawn, t1: np.ndarray, t2: np.ndarray) -> list[EntryMark]:
@@ -101,39 +144,97 @@ def head_facts(picture: ScanPicture) -> tuple[str, ...]:
     return (f"{request.batch_norm} BN, {precision}{whole}", images)
 
 
-def _facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
-    """What is known of the scan, then the cut through the centre."""
+def narrow_facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
+    """What is known of the cursor's point, or of the scan, in a line or two."""
     width, height = size
-    lines = [
-        text_line(part, width, muted(scene.look))
-        for text in (*head_facts(picture), *picture.facts)
-        for part in textwrap.wrap(
-            fact_text(text, _MAX_FACT, ascii_only=scene.look.is_ascii), width
-        )
+    ascii_only = scene.look.is_ascii
+    if scene.point is None:
+        if scene.selection.has_cut:
+            degrees = scene.selection.cut_degrees
+            words = f"cut at {degrees:.0f} degrees, m shows its profile"
+        else:
+            words = "; ".join(picture.facts)
+        return [
+            text_line(fact_text(words, width, ascii_only=ascii_only), width, muted(scene.look))
+        ]
+    facts = point_facts(scene, picture, scene.point)
+    lines = ["; ".join(facts[:1]), "; ".join(facts[1:])]
+    return [
+        text_line(fact_text(line, width, ascii_only=ascii_only), width, strong(scene.look))
+        for line in lines[:height]
     ]
+
+
+def _facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
+    """What is known of the cursor's point and of the scan, then the cut through the centre."""
+    width, height = size
+    at_cursor = [] if scene.point is None else point_facts(scene, picture, scene.point)
+    lines = [
+        *_wrapped(scene, at_cursor, width, is_strong=True),
+        *_wrapped(scene, (*head_facts(picture), *picture.facts), width, is_strong=False),
+    ]
+    if scene.selection.has_cut:
+        # A cut that was turned is looked at: the last facts make room for it.
+        lines = lines[: max(0, height - _PROFILE_ROWS - 1)]
     room = height - len(lines) - 1
-    if room < 8:
+    if room < _PROFILE_ROWS:
         return stacked(size, lines)
     return stacked(
         size, lines, blank_lines((width, 1)), cut_view(scene, picture, (width, room))
     )
 
 
-def cut_view(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
-    """The profile through the centre at the chosen angle."""
+def _wrapped(
+    scene: Scene, facts: tuple[str, ...] | list[str], width: int, *, is_strong: bool
+) -> list[Strip]:
+    style = strong(scene.look) if is_strong else muted(scene.look)
+    return [
+        text_line(part, width, style)
+        for text in facts
+        for part in textwrap.wrap(
+            fact_text(text, _MAX_FACT, ascii_only=scene.look.is_ascii), width
+        )
+    ]
+
+
+def _cut_line(scene: Scene, picture: ScanPicture, found: Drawn) -> np.ndarray | None:
+    """Both ends of the cut in coordinates, one row each, where it is to be seen."""
+    profile = _profile(scene, picture, found) if scene.selection.has_cut else None
+    if profile is None:
+        return None
+    return np.stack([profile.t1, profile.t2], axis=1)[[0, -1]]
+
+
+def _profile(scene: Scene, picture: ScanPicture, found: Drawn) -> Cut | None:
+    """The values along the cut; None where the model is out of sight."""
     t1, t2 = picture.result.coordinates
     if not (t1[0] <= 0 <= t1[-1] and t2[0] <= 0 <= t2[-1]):
-        return centred(size, ["no cut: the model is out of sight"], scene.look)
-    degrees = scene.selection.cut_degrees
+        return None
+    return cut(found.values, t1, t2, float(scene.selection.cut_degrees))
+
+
+def cut_view(
+    scene: Scene, picture: ScanPicture, size: Size, *, other: ScanPicture | None = None
+) -> list[Strip]:
+    """The profile through the centre at the chosen angle, of another plane's too."""
     series: list[Series] = []
     label = ""
-    for k, (name, split) in enumerate(picture.result.splits.items()):
-        found = drawn(split, scene.selection.quantity, picture.request.clip)
-        profile = cut(found.values, t1, t2, float(degrees))
-        label = found.label
-        series.append(Series(label=name, x=profile.s, y=profile.value, color_index=k))
+    for one in (picture, other):
+        if one is None:
+            continue
+        for name, split in one.result.splits.items():
+            found = drawn(split, scene.selection.quantity, one.request.clip)
+            profile = _profile(scene, one, found)
+            if profile is None:
+                return centred(size, ["no cut: the model is out of sight"], scene.look)
+            label = found.label
+            words = (
+                name if other is None else f"{'here' if one is picture else 'beside'} {name}"
+            )
+            curve = Series(label=words, x=profile.s, y=profile.value, color_index=len(series))
+            series.append(curve)
     options = ChartOptions(
-        title=f"cut at {degrees:.0f} degrees",
+        title=f"cut at {scene.selection.cut_degrees:.0f} degrees",
         y_label=label,
         x_label="distance",
         integer_x=False,

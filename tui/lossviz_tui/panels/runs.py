@@ -2,12 +2,15 @@
 
 import math
 import time
+from functools import partial
 
 from textual.strip import Strip
 
 from lossviz_analysis.store.schema import RUN_SUFFIX
+from lossviz_tui.navigation import moved, run_chosen
 from lossviz_tui.paint.cells import PLAIN, Canvas, Size, clean_text
 from lossviz_tui.paint.sparkline import sparkline
+from lossviz_tui.paint.targets import Lines, Target
 from lossviz_tui.panels.texts import (
     EXPLAINED,
     accent,
@@ -50,7 +53,15 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
     if message:
         text = clean_text(message, canvas.width, ascii_only=scene.look.is_ascii)
         canvas.put(0, canvas.height - 1, text, accent(scene.look))
-    return canvas.strips()
+    choose = Target(
+        left=0,
+        top=1,
+        width=canvas.width,
+        height=min(room, len(scene.runs) - first),
+        click=partial(run_chosen, first),
+        wheel=moved,
+    )
+    return Lines(canvas.strips(), [choose])
 
 
 def _places(width: int) -> dict[str, int]:

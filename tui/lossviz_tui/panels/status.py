@@ -1,31 +1,42 @@
 """The two lines at the top: what is true now, and which view this is."""
 
-from rich.cells import cell_len
-from textual.strip import Strip
+from functools import partial
 
+from rich.cells import cell_len
+
+from lossviz_analysis.store.reader import Pulse
+from lossviz_analysis.store.schema import Phase
 from lossviz_tui.keys import VIEW_NAMES, VIEW_TITLES
+from lossviz_tui.navigation import view_chosen
 from lossviz_tui.paint.cells import Canvas, Size, clean_text
+from lossviz_tui.paint.targets import Lines, Target
 from lossviz_tui.panels.texts import EXPLAINED, accent, age_text, muted, state_text, strong
 from lossviz_tui.scene import Scene
 
+_PHASES: dict[int, str] = {Phase.EVALUATING: ", evaluating", Phase.SAVING: ", saving"}
+"""What goes on between the last batch of an epoch and its record."""
 
-def paint(scene: Scene, size: Size) -> list[Strip]:
+
+def paint(scene: Scene, size: Size) -> Lines:
     """State, run, epoch, age of the data, scan; then the views by number."""
     canvas = Canvas(size)
     _draw_state(canvas, scene)
     column = 0
+    tabs: list[Target] = []
     for number, (name, title) in enumerate(zip(VIEW_NAMES, VIEW_TITLES, strict=True), start=1):
         is_here = name == scene.selection.view
         text = f" {number} {title} "
         style = accent(scene.look) if is_here else muted(scene.look)
         canvas.put(column, 1, f"[{text.strip()}]" if is_here else text, style)
+        choose = partial(view_chosen, name)
+        tabs.append(Target(left=column, top=1, width=len(text), height=1, click=choose))
         column += len(text)
     room = max(0, canvas.width - column - 1)
     badge = clean_text(scene.trouble, room, ascii_only=scene.look.is_ascii)
     badge = badge or clean_text(scene.news, room) or _badge(scene, room)
     if badge:
         canvas.put_right(canvas.width, 1, f" {badge}", accent(scene.look))
-    return canvas.strips()
+    return Lines(canvas.strips(), tabs)
 
 
 def _draw_state(canvas: Canvas, scene: Scene) -> None:
@@ -61,8 +72,13 @@ def _epoch_text(scene: Scene) -> str:
     text = f"epoch {done}" + (f"/{planned}" if planned is not None else "")
     pulse = standing.pulse
     if standing.word == "live" and pulse is not None and pulse.epoch > done:
-        text += f" +{100 * pulse.step // max(1, pulse.steps_per_epoch)}%"
+        text += _PHASES.get(pulse.phase, f" +{_percent_done(pulse)}%")
     return text
+
+
+def _percent_done(pulse: Pulse) -> int:
+    """Share of the epoch's batches that are done; the last one done is not the epoch's end."""
+    return min(99, 100 * pulse.step // max(1, pulse.steps_per_epoch))
 
 
 def _right(scene: Scene) -> str:

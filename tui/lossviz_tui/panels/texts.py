@@ -15,6 +15,7 @@ from lossviz_tui.paint.cells import (
     text_line,
 )
 from lossviz_tui.paint.palettes import ACCENT, MUTED, TEXT, Look, category_style, style_for
+from lossviz_tui.paint.targets import Lines, Target, targets_of
 
 EXPLAINED = ("failed", "crashed", "disk full", "paused")
 """States of a run whose reason matters more than what else there is to say of it."""
@@ -92,14 +93,22 @@ def centred(size: Size, sentences: list[str], look: Look) -> list[Strip]:
     return canvas.strips()
 
 
-def stacked(size: Size, *blocks: list[Strip]) -> list[Strip]:
+def stacked(size: Size, *blocks: list[Strip]) -> Lines:
     """Blocks of full width one below the other, cut or filled up to the size."""
-    lines = [line for block in blocks for line in block][: size[1]]
+    targets: list[Target] = []
+    lines: list[Strip] = []
+    for block in blocks:
+        targets += targets_of(block, down=len(lines))
+        lines += block
+    lines = lines[: size[1]]
     lines += blank_lines((size[0], size[1] - len(lines)))
-    return [
-        line.adjust_cell_length(size[0], PLAIN) if line.cell_length != size[0] else line
-        for line in lines
-    ]
+    return Lines(
+        (
+            line.adjust_cell_length(size[0], PLAIN) if line.cell_length != size[0] else line
+            for line in lines
+        ),
+        targets,
+    )
 
 
 def title_line(text: str, width: int, look: Look) -> Strip:

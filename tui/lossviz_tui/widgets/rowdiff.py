@@ -4,20 +4,25 @@ Textual resends a refreshed widget whole. Comparing rows first cut what goes ove
 45 times while a scan fills in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
+from textual import events
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 from textual.timer import Timer
 from textual.widget import Widget
 
+from lossviz_tui.paint.targets import Target, targets_of
 from lossviz_tui.widgets.budget import ByteBudget, estimated_bytes
 
 
 class RowDiffView(Widget):
     """Lines of cells, repainted row by row within a budget of bytes."""
+
+    ALLOW_SELECT = False
+    """Of cells that are drawn nothing can be selected; dragging over them costs no bytes."""
 
     class SizeChanged(Message):
         """The view has a new size; its lines have to be painted again for it."""
@@ -32,6 +37,24 @@ class RowDiffView(Widget):
             """The view, so that `@on` can select by it."""
             return self.view
 
+    class Clicked(Message):
+        """A target was clicked, at a cell counted from its upper left corner."""
+
+        def __init__(self, target: Target, x: int, y: int, *, is_double: bool) -> None:
+            self.target = target
+            self.x = x
+            self.y = y
+            self.is_double = is_double
+            super().__init__()
+
+    class Wheeled(Message):
+        """The wheel was turned, over a target or beside all of them; 1 is down, -1 up."""
+
+        def __init__(self, target: Target | None, step: int) -> None:
+            self.target = target
+            self.step = step
+            super().__init__()
+
     def __init__(
         self,
         *,
@@ -44,6 +67,8 @@ class RowDiffView(Widget):
         self._budget = budget
         self._shown: list[Strip] = []
         self._pending: list[Strip] | None = None
+        self._pending_targets: tuple[Target, ...] = ()
+        self._targets: tuple[Target, ...] = ()
         self._timer: Timer | None = None
 
     def show(self, lines: Sequence[Strip], *, urgent: bool = False) -> bool:
@@ -54,7 +79,7 @@ class RowDiffView(Widget):
         """
         if not self._fits(lines):
             return False
-        self._pending = list(lines)
+        self._pending, self._pending_targets = list(lines), targets_of(lines)
         self._paint_pending(urgent=urgent)
         return True
 
@@ -75,6 +100,37 @@ class RowDiffView(Widget):
             return Strip.blank(width, style)
         return self._shown[y].adjust_cell_length(width, style).apply_style(style)
 
+    def on_click(self, event: events.Click) -> None:
+        """Tell which target was clicked, by the picture on the screen."""
+        found = self._target(event, lambda one: one.click is not None)
+        if found is not None and event.button == 1:
+            self.post_message(self.Clicked(*found, is_double=event.chain == 2))
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Tell what the wheel was turned over."""
+        self._wheeled(event, 1)
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Tell what the wheel was turned over."""
+        self._wheeled(event, -1)
+
+    def _wheeled(self, event: events.MouseEvent, step: int) -> None:
+        event.stop()
+        found = self._target(event, lambda one: one.wheel is not None)
+        self.post_message(self.Wheeled(found[0] if found else None, step))
+
+    def _target(
+        self, event: events.MouseEvent, answers: Callable[[Target], bool]
+    ) -> tuple[Target, int, int] | None:
+        """The uppermost target that answers under the mouse, and the cell within it."""
+        at = event.get_content_offset(self)
+        if at is None:
+            return None
+        for one in reversed(self._targets):
+            if answers(one) and one.holds(*at):
+                return one, at.x - one.left, at.y - one.top
+        return None
+
     def on_resize(self) -> None:
         """Forget a waiting picture of the old size and ask for one of the new."""
         if self._pending is not None and not self._fits(self._pending):
@@ -90,7 +146,7 @@ class RowDiffView(Widget):
             return
         changed = changed_rows(self._shown, self._pending)
         if not changed:
-            self._shown, self._pending = self._pending, None
+            self._take_pending(self._pending)
             return
         cost = sum(estimated_bytes(self._pending[row]) for row in changed)
         if self._budget is not None:
@@ -99,8 +155,11 @@ class RowDiffView(Widget):
                 self._wait(delay)
                 return
             self._budget.spend(cost)
-        self._shown, self._pending = self._pending, None
+        self._take_pending(self._pending)
         self._refresh_rows(changed)
+
+    def _take_pending(self, lines: list[Strip]) -> None:
+        self._shown, self._pending, self._targets = lines, None, self._pending_targets
 
     def _wait(self, delay: float) -> None:
         if self._timer is None:
