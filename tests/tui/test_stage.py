@@ -148,6 +148,22 @@ def test_every_view_is_painted_explained_and_exported(
     assert "a-overview-epoch8-2.svg" in written
 
 
+def test_what_cannot_be_painted_is_a_sentence_and_no_file(
+    stage_at, make_run, tmp_path, monkeypatch
+):
+    stage = stage_at(make_run(tmp_path / "a.zarr"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def burst(*_):
+        raise RuntimeError("no such colour")
+
+    monkeypatch.setitem(stage_module._PAINTERS, "overview", burst)
+    with pytest.raises(LossvizError, match="no such colour"):
+        stage.export(FORMATS[0], (80, 20))
+    assert not list(Path.cwd().iterdir())
+
+
 def test_an_export_is_of_the_epoch_that_is_held(stage_at, make_run, tmp_path, monkeypatch):
     stage = stage_at(make_run(tmp_path / "a.zarr"))
     monkeypatch.chdir(tmp_path)
