@@ -330,8 +330,10 @@ class Stage:
                 self._export_data(scene, out)
 
     def _file_stem(self, scene: Scene) -> str:
-        """Run, view, and epoch or scan: what a file of the view in focus is called."""
+        """Run, view, and epoch or scan: what a file of a view is called."""
         view = scene.selection.view
+        if view == "runs":
+            return f"{clean_text(scene.folder.name, 60) or 'folder'}-runs"
         if scene.view is None:
             raise StoreError("open a run first")
         name = clean_text(scene.view.path.name.removesuffix(".zarr"), 60) or "run"
@@ -343,6 +345,8 @@ class Stage:
         return f"{name}-landscape-{scene.scan.scan_id}"
 
     def _export_data(self, scene: Scene, out: Path) -> None:
+        if scene.selection.view == "runs":
+            raise StoreError("the numbers of the list are what `lossviz-tui runs --json` says")
         if scene.view is None:
             raise StoreError("open a run first")
         reader = RunReader(scene.view.path)
