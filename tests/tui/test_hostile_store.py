@@ -123,7 +123,7 @@ async def test_the_app_shows_plain_text_in_every_view_and_page(
             await seen(pilot, word)
             if len(keys) == 2:
                 await pilot.press("escape")
-        await pilot.press("2", "e")
+        await pilot.press("2", "e", "c")
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not any(note.message.startswith("wrote") for note in app._notifications):
             assert time.monotonic() < deadline

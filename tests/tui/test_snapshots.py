@@ -240,6 +240,10 @@ def test_the_second_page_of_the_scan_form(shot):
     assert shot("3", "s", "tab", "down")
 
 
+def test_the_export_form(shot):
+    assert shot("3", "e", size=(60, 18))
+
+
 @pytest.mark.parametrize("key", ["3", "6"], ids=["dance", "landscape"])
 def test_the_help(shot, key: str):
     assert shot(key, "question_mark")

@@ -149,6 +149,35 @@ def test_every_view_is_painted_explained_and_exported(
     assert "a-overview-epoch8-2.svg" in written
 
 
+def test_of_the_list_of_runs_the_screen_is_written(stage_at, make_run, tmp_path, monkeypatch):
+    make_run(tmp_path / "runs" / "a.zarr")
+    make_run(tmp_path / "runs" / "b.zarr")
+    stage = stage_at(tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    for how in FORMATS:
+        if how.kind == "screen":
+            assert stage.export(how, (80, 20)).name == f"runs-runs{how.suffix}"
+        else:
+            with pytest.raises(LossvizError, match=r"runs"):
+                stage.export(how, (80, 20))
+
+
+def test_what_cannot_be_painted_is_a_sentence_and_no_file(
+    stage_at, make_run, tmp_path, monkeypatch
+):
+    stage = stage_at(make_run(tmp_path / "a.zarr"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def burst(*_):
+        raise RuntimeError("no such colour")
+
+    monkeypatch.setitem(stage_module._PAINTERS, "overview", burst)
+    with pytest.raises(LossvizError, match="no such colour"):
+        stage.export(FORMATS[0], (80, 20))
+    assert not list(Path.cwd().iterdir())
+
+
 def test_an_export_is_of_the_epoch_that_is_held(stage_at, make_run, tmp_path, monkeypatch):
     stage = stage_at(make_run(tmp_path / "a.zarr"))
     monkeypatch.chdir(tmp_path)
@@ -190,6 +219,7 @@ def test_a_view_is_painted_anew_only_when_it_may_have_changed(stage_at, make_run
 
 def test_what_needs_a_run_says_so(stage_at, tmp_path):
     stage = stage_at(tmp_path)
+    stage.select(Selection(view="overview"))
     for deed in (stage.scan_form, stage.class_picker, stage.export_form, stage.log_screen):
         with pytest.raises(LossvizError, match="open a run first"):
             deed()

@@ -109,6 +109,8 @@ class _Report:
             picture = inline_svg(scene, f"f{self._num_pictures}-")
         except LossvizError as error:
             return page.paragraph(str(error), is_note=True)
+        label = page.text(caption or f"{selection.view}, {selection.split}")
+        picture = picture.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
         return page.figure(picture, caption, is_small=is_small)
 
     def _screens(self, selection: Selection) -> str:

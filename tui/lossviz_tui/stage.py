@@ -18,6 +18,7 @@ from rich.console import Console
 from textual.message import Message
 from textual.strip import Strip
 
+from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.files import read_text
 from lossviz_analysis.store.reader import RunReader, find_runs, standing
@@ -384,7 +385,7 @@ class Stage:
     def export_form(self) -> ExportForm:
         """The formats in which the view in focus can be written, the last one first."""
         what = VIEW_TITLES[VIEW_NAMES.index(self.selection.view)]
-        self._file_stem()  # or why there is nothing to write
+        self._file_stem(self.scene)  # or why there is nothing to write
         title = f"Write {what} to a file in this folder"
         return ExportForm(title, self._format, has_figures=has_matplotlib())
 
@@ -395,40 +396,51 @@ class Stage:
         """
         self._format = how
         scene = self.scene
-        out = free_file(Path.cwd(), self._file_stem(), how.suffix)
+        out = free_file(Path.cwd(), self._file_stem(scene), how.suffix)
+        try:
+            self._write(scene, how, size, out)
+        except (LossvizError, OSError):
+            raise
+        except Exception as error:  # a store may not take the screen down
+            raise LossvizError(f"{out.name}: {type(error).__name__}: {error}") from error
+        return out
+
+    def _write(self, scene: Scene, how: Format, size: Size, out: Path) -> None:
         match how.kind:
             case "screen":
-                lines = [*self.paint_status((size[0], STATUS_ROWS)), *self.paint(size)]
+                top = status.paint(scene, (size[0], STATUS_ROWS))
+                lines = [*top, *_PAINTERS[scene.selection.view](scene, size)]
                 write_screen(lines, out, dark=self._look.dark, title=out.stem)
             case "figure":
                 write_figure(scene, out)
             case "data":
                 self._export_data(scene, out)
-        return out
 
-    def _file_stem(self) -> str:
-        """Run, view, and epoch or scan: what a file of the view in focus is called."""
-        scene = self.scene
+    def _file_stem(self, scene: Scene) -> str:
+        """Run, view, and epoch or scan: what a file of a view is called."""
+        view = scene.selection.view
+        if view == "runs":
+            return f"{clean_text(scene.folder.name, 60) or 'folder'}-runs"
         if scene.view is None:
             raise StoreError("open a run first")
-        name = clean_text(scene.view.path.name.removesuffix(".zarr"), 100) or "run"
+        name = clean_text(scene.view.path.name.removesuffix(".zarr"), 60) or "run"
         name = name.replace("/", "-").replace("\\", "-")
-        if self.selection.view != "landscape":
-            return f"{name}-{self.selection.view}-epoch{scene.epoch or 0}"
+        if view != "landscape":
+            return f"{name}-{view}-epoch{scene.epoch or 0}"
         if scene.scan is None:
             raise StoreError("there is no scan to export")
         return f"{name}-landscape-{scene.scan.scan_id}"
 
     def _export_data(self, scene: Scene, out: Path) -> None:
+        if scene.selection.view == "runs":
+            raise StoreError("the numbers of the list are what `lossviz-tui runs --json` says")
         if scene.view is None:
             raise StoreError("open a run first")
         reader = RunReader(scene.view.path)
         if scene.selection.view == "landscape" and scene.scan is not None:
             export_scan(reader, scene.scan.scan_id, out)
         else:
-            export_run(
-                reader, DATA_OF_VIEW[scene.selection.view], out, epoch=scene.selection.epoch
-            )
+            export_run(reader, DATA_OF_VIEW[scene.selection.view], out, epoch=scene.epoch)
 
     def _focus(self) -> None:
         self.tail.focus(self._run, self.selection.scan_id, self.selection.beside)

@@ -1,7 +1,8 @@
 """`lossviz-tui export`: a view of a run or scan as a picture, or its numbers, by suffix."""
 
+import importlib
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
 import typer
 
@@ -20,7 +21,6 @@ from lossviz_tui.cli.viewing import (
     QuantityOption,
     SizeOption,
     SplitOption,
-    parse_size,
     selection_for,
     view_named,
 )
@@ -30,16 +30,9 @@ from lossviz_tui.exporting import (
     check_suffix,
     export_run,
     export_scan,
-    write_screen,
 )
-from lossviz_tui.figures.figure import write_figure
-from lossviz_tui.formats import Format, format_of
-from lossviz_tui.paint.cells import Size
-from lossviz_tui.paint.palettes import Look
-from lossviz_tui.selection import Selection
-from lossviz_tui.still import Still
+from lossviz_tui.formats import format_of
 
-DEFAULT_SIZE = "120x30"
 _SHOWN = {"scalars": "overview", "recall": "dance", "confusion": "cctm"}
 """The view that shows what a .csv can hold, where its name is another."""
 
@@ -105,10 +98,8 @@ def export(
                 quantity=quantity,
                 log=log,
             )
-            # A file has no terminal that could lack something.
-            glyphs = "braille" if charset == "auto" else charset
-            look = Look(charset=glyphs, dark=not light)
-            _write_picture(reader, selection, look, parse_size(size or DEFAULT_SIZE), how, out)
+            views: Any = importlib.import_module("lossviz_tui.cli.still_views")
+            views.write_picture(reader.path, selection, size, charset, how, out, dark=not light)
     except OSError as error:
         raise StoreError(f"{out} cannot be written: {error.strerror}") from None
     typer.echo(str(out))
@@ -140,14 +131,3 @@ def _write_numbers(
         export_run(reader, DATA_OF_VIEW[word], out, epoch=epoch)
     else:
         raise StoreError(f"the view {word} has no numbers of its own to write to {out}")
-
-
-def _write_picture(
-    reader: RunReader, selection: Selection, look: Look, size: Size, how: Format, out: Path
-) -> None:
-    still = Still(reader.path, look)
-    scene = still.look_at(selection)
-    if how.kind == "figure":
-        write_figure(scene, out)
-    else:
-        write_screen(still.lines(size), out, dark=look.dark, title=out.stem)

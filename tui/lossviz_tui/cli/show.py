@@ -3,8 +3,7 @@
 With `--once` it is the screen itself, painted once: plain text where it goes into a pipe.
 """
 
-import shutil
-import sys
+import importlib
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -12,15 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.segment import Segment, Segments
-from textual.strip import Strip
 
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.reader import RunReader
 from lossviz_tui.cli.paths import open_run
 from lossviz_tui.cli.viewing import (
-    MIN_SIZE,
     CharsetOption,
     ClassesOption,
     EpochOption,
@@ -30,14 +25,11 @@ from lossviz_tui.cli.viewing import (
     QuantityOption,
     SizeOption,
     SplitOption,
-    parse_size,
     selection_for,
     view_named,
 )
 from lossviz_tui.history import RunView
-from lossviz_tui.paint.cells import Size, clean_text
-from lossviz_tui.stage import look_for
-from lossviz_tui.still import Still
+from lossviz_tui.paint.cells import clean_text
 from lossviz_tui.summary import newest_view, plain, run_facts, scalars_of, summary_pieces
 
 MAX_TABLE_CLASSES = 20
@@ -84,11 +76,8 @@ def show(
             quantity=quantity,
             log=log,
         )
-        console = Console(file=sys.stdout)
-        color = "auto" if console.is_terminal else "none"
-        still = Still(reader.path, look_for(color, charset, dark=not light, console=console))
-        still.look_at(selection)
-        _print_lines(still.lines(_screen_size(size)), console)
+        views: Any = importlib.import_module("lossviz_tui.cli.still_views")
+        views.print_view(reader.path, selection, size, charset, dark=not light)
         return
     if view is not None:
         raise StoreError("--view says which view --once shows; without it show prints them all")
@@ -98,24 +87,6 @@ def show(
     newest = newest_view(reader)
     for line in _lines(newest, run_facts(newest, reader)):
         typer.echo(line)
-
-
-def _screen_size(text: str | None) -> Size:
-    """The size asked for; else the terminal's, less a line for the prompt, or 80 x 24."""
-    if text is not None:
-        return parse_size(text)
-    width, height = shutil.get_terminal_size()
-    return max(MIN_SIZE[0], width), max(MIN_SIZE[1], height - 1)
-
-
-def _print_lines(lines: Sequence[Strip], console: Console) -> None:
-    """Lines in colour on a terminal, as plain text elsewhere."""
-    if console.is_terminal:
-        for line in lines:
-            console.print(Segments([*line, Segment("\n")]), end="")
-        return
-    for line in lines:
-        typer.echo(line.text.rstrip())
 
 
 def _print_json(reader: RunReader) -> None:

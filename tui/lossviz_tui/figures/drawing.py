@@ -10,6 +10,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import io
+import textwrap
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ TEXT, MUTED, FAINT = (pair[1].rgb for pair in (TEXT_INKS, MUTED_INKS, FAINT_INKS
 DOTS_PER_INCH = 200
 _MAX_NAME = 24
 _SHORT_RATIO = 20.0
+_TITLE_LETTERS, _FINE_LETTERS = 9.5, 19.0
+"""That fit in an inch of a title, and of the line below a figure."""
 
 _SETTINGS: dict[str, Any] = {
     "axes.axisbelow": True,
@@ -122,8 +125,15 @@ def new_figure(width: float, height: float) -> Figure:
 
 def entitle(figure: Figure, title: str, provenance: str) -> None:
     """Put a title over a figure, and where its numbers come from below it."""
-    figure.suptitle(title, x=0.01, ha="left")
-    figure.supxlabel(provenance, x=0.01, ha="left", fontsize=5.5, color=MUTED)
+    width = figure.get_figwidth()
+    figure.suptitle(wrapped(title, int(_TITLE_LETTERS * width)), x=0.01, ha="left")
+    origin = wrapped(provenance, int(_FINE_LETTERS * width))
+    figure.supxlabel(origin, x=0.01, ha="left", fontsize=5.5, color=MUTED)
+
+
+def wrapped(text: str, letters: int) -> str:
+    """Text in lines of at most so many letters, as far as its words allow."""
+    return "\n".join(textwrap.wrap(text, letters, break_long_words=False))
 
 
 def rendered(figure: Figure, suffix: str, *, transparent: bool = False) -> bytes:

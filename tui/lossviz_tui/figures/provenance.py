@@ -50,4 +50,4 @@ def _joined(scene: Scene, facts: Iterable[str]) -> str:
         name = scene.view.path.name.removesuffix(".zarr")
         run = (f"run {name}", f"id {about.run_id[:_DIGEST_LETTERS]}")
     words = (*run, *facts, f"lossviz-tui {version()}")
-    return "  ·  ".join(clean_text(word, 80) for word in words if word)
+    return " · ".join(clean_text(word, 80) for word in words if word)

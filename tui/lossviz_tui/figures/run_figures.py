@@ -15,7 +15,7 @@ from lossviz_analysis.classwise.dance import (
     third_class_moments,
 )
 from lossviz_analysis.classwise.interference import symmetry
-from lossviz_analysis.classwise.notes import domination_counts, spells
+from lossviz_analysis.classwise.notes import spells
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.schema import SPLITS
 from lossviz_tui.figures import provenance
@@ -50,9 +50,18 @@ _READ_SECONDS = 60.0
 _NUM_OTHERS = 3
 """Classes of a CCTM row with colours of their own, beside the partner."""
 _MAX_NAMED_MOMENTS = 16
+_MAX_COLUMNS = 4_000
+"""Of a matrix over epochs; no page has room for more."""
 _MAX_STAFF = 40
-_MAX_HUES = 8
+_NOTE_HUES = (
+    "#0073b3", "#e09b00", "#00936b", "#c96ba0", "#b3a800", "#d65f00", "#4fb0e8", "#8a5a2b",
+    "#9a8cd6", "#7fbf4d",
+)  # fmt: skip
+"""Of the ten most frequent notes; they read on light and on dark ground."""
+_OTHER_NOTE = "#a8a8a8"
 _PLOT_MARKERS = dict(zip(MARKERS, "o^sDovsd", strict=True))
+_CROWD = 2_000
+"""Epochs from which on the notes are an image: a hundred thousand signs open in no editor."""
 _MANY_EPOCHS = 120
 """From here on a line shows its course without a marker at each epoch."""
 
@@ -243,14 +252,19 @@ def _staff(view: RunView, split: str, chosen: tuple[int, ...]) -> Figure:
     places = {c: line for line, c in enumerate(lines)}
     figure = new_figure(_WIDTH, 1.3 + 0.22 * max(4, len(lines)))
     axes = figure.subplots()
+    is_crowded = len(x) > _CROWD
     for k, i in enumerate(chosen):
         shift = 0.5 * (k - (len(chosen) - 1) / 2) / max(1, len(chosen))
-        for spell in spells(notes[:, i]):
-            y = places[spell.note] + shift
-            axes.plot(
-                x[[spell.start, spell.stop - 1]], [y, y], color=color(k), lw=3.5, alpha=0.35,
-                solid_capstyle="round",
-            )  # fmt: skip
+        held = spells(notes[:, i])
+        axes.hlines(
+            [places[spell.note] + shift for spell in held],
+            [x[spell.start] for spell in held],
+            [x[spell.stop - 1] for spell in held],
+            color=color(k),
+            lw=3.5,
+            alpha=0.35,
+            rasterized=is_crowded,
+        )
         is_note = notes[:, i] >= 0
         heights = np.array([places[c] for c in notes[is_note, i].tolist()], float) + shift
         axes.plot(
@@ -261,6 +275,7 @@ def _staff(view: RunView, split: str, chosen: tuple[int, ...]) -> Figure:
             ms=4 if len(x) <= _MANY_EPOCHS else 2,
             label=f"note of {names[i]}",
             mfc=color(k) if k < 4 else "white",
+            rasterized=is_crowded,
         )
     axes.set_yticks(range(len(lines)), [names[c] for c in lines])
     axes.set_ylim(len(lines) - 0.4, -0.6)
@@ -275,19 +290,19 @@ def _staff(view: RunView, split: str, chosen: tuple[int, ...]) -> Figure:
 
 def _notes_matrix(view: RunView, split: str) -> Figure:
     """Epochs across, classes down, the most frequent notes each as a colour."""
-    notes, x = view.notes_of(split), view.class_epochs.astype(float)
+    step = -(-len(view.class_epochs) // _MAX_COLUMNS)
+    notes, x = view.notes_of(split)[::step], view.class_epochs[::step].astype(float)
     names = [name_of(name) for name in view.description.class_names]
     num_classes = len(names)
     counts = np.bincount(notes[notes >= 0], minlength=num_classes)
     heard = [c for c in np.argsort(-counts, kind="stable").tolist() if counts[c]]
-    places = np.full(num_classes, len(heard[:_MAX_HUES]))
-    places[heard[:_MAX_HUES]] = np.arange(len(heard[:_MAX_HUES]))
-    values = np.where(notes >= 0, places[notes], -1).T.astype(float)
-    values[values < 0] = np.nan
-    hues = [color(k) for k in range(len(heard[:_MAX_HUES]))]
+    hues = _NOTE_HUES[: len(heard)]
+    places = np.full(num_classes, len(hues))
+    places[heard[: len(hues)]] = np.arange(len(hues))
+    values = np.where(notes >= 0, places[notes], np.nan).T
     figure = new_figure(_WIDTH, min(9.0, 1.3 + max(1.6, 0.16 * num_classes)))
     axes = figure.subplots()
-    colors = module("matplotlib.colors").ListedColormap([*hues, MUTED])
+    colors = module("matplotlib.colors").ListedColormap([*hues, _OTHER_NOTE])
     axes.pcolormesh(
         edges(x),
         np.arange(num_classes + 1) - 0.5,
@@ -299,8 +314,8 @@ def _notes_matrix(view: RunView, split: str) -> Figure:
     )
     patch = module("matplotlib.patches").Patch
     handles = [patch(color=hue, label=names[c]) for hue, c in zip(hues, heard, strict=False)]
-    if len(heard) > _MAX_HUES:
-        handles.append(patch(color=MUTED, label=f"{len(heard) - _MAX_HUES} others"))
+    if len(heard) > len(hues):
+        handles.append(patch(color=_OTHER_NOTE, label=f"{len(heard) - len(hues)} others"))
     axes.legend(handles=handles, title="taken for", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     step = -(-num_classes // 60)
     axes.set_yticks(range(0, num_classes, step), names[::step])
@@ -338,13 +353,6 @@ def cctm_figure(scene: Scene) -> Figure:
         figure, f"CCTM of {split} after epoch {scene.epoch}{words}", provenance.of_epoch(scene)
     )
     return figure
-
-
-def dominated_by(scene: Scene) -> np.ndarray:
-    """How many epochs each class (column) was the note of each other (row), on the split."""
-    view = epochs_of(scene)
-    notes = view.notes_of(scene.selection.split)
-    return domination_counts(notes.astype(np.int64), view.description.num_classes)
 
 
 def _require_counts(recall: np.ndarray, split: str) -> None:

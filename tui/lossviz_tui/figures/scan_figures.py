@@ -26,6 +26,7 @@ from lossviz_tui.figures.drawing import (
     new_figure,
     plain_log_ticks,
     plain_number,
+    wrapped,
 )
 from lossviz_tui.figures.matrices import MatrixLabels, draw_matrix
 from lossviz_tui.paint.palettes import BLUE_ORANGE
@@ -220,10 +221,8 @@ def _plane_figure(scene: Scene, picture: ScanPicture) -> Figure:
 def _plane_facts(split: str, picture: ScanPicture) -> str:
     """How it was evaluated, on how much; and how far, where it is not all of it."""
     images = f"{split}, {picture.result.geometry.examples[split]:,} images"
-    facts = [images, head_facts(picture)[0]]
-    if not picture.is_whole:
-        facts.append(picture.stage)
-    return "; ".join(facts)
+    facts = "; ".join((images, head_facts(picture)[0]))
+    return facts if picture.is_whole else f"{facts}\n{wrapped(picture.stage, 80)}"
 
 
 def _norm(
@@ -278,7 +277,7 @@ def _draw_contours(
 def _draw_marks(axes: Axes, found: Drawn, t1: np.ndarray, t2: np.ndarray) -> None:
     """The model, the lowest evaluated point, and the cells that say less than the others."""
     signs = (
-        (found.is_estimated, ".", 1.5, "estimated"),
+        (found.is_estimated, ".", 2.2, "estimated"),
         (found.is_capped, "^", 3.0, "at least"),
         (found.is_evaluated & np.isnan(found.values), "x", 3.0, "no value"),
     )
@@ -290,17 +289,19 @@ def _draw_marks(axes: Axes, found: Drawn, t1: np.ndarray, t2: np.ndarray) -> Non
                 label=label,
             )  # fmt: skip
     if t1[0] <= 0 <= t1[-1] and t2[0] <= 0 <= t2[-1]:
-        _mark(axes, 0.0, 0.0, "P", "the model")
+        _mark(axes, 0.0, 0.0, "P", "the model", size=5.5, order=5)
     sure = np.where(np.isfinite(found.sure), found.sure, np.nan)
     if np.isfinite(sure).any():
         i, j = np.unravel_index(int(np.nanargmin(sure)), sure.shape)
-        _mark(axes, float(t2[j]), float(t1[i]), "D", f"lowest, {sure[i, j]:.4g}")
+        _mark(axes, float(t2[j]), float(t1[i]), "D", f"lowest, {sure[i, j]:.4g}", size=8)
 
 
-def _mark(axes: Axes, x: float, y: float, marker: str, label: str) -> None:
-    axes.plot(
-        [x], [y], marker, color="white", mec="black", mew=0.8, ms=6, label=label, zorder=4
-    )
+def _mark(
+    axes: Axes, x: float, y: float, marker: str, label: str, *, size: float, order: int = 4
+) -> None:
+    line = axes.plot([x], [y], marker, color="white", ms=size, label=label, zorder=order)[0]
+    line.set_markeredgecolor("black")
+    line.set_markeredgewidth(0.8)
 
 
 def _draw_way(axes: Axes, picture: ScanPicture) -> None:
