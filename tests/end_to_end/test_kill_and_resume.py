@@ -1,4 +1,4 @@
-"""A daemon killed ten times during one run: nothing committed is lost, and nothing differs."""
+"""A daemon killed six times during one run: nothing committed is lost, and nothing differs."""
 
 import os
 import random
@@ -16,8 +16,8 @@ from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.lock import is_held, read_holder
 from lossviz_analysis.store.reader import RunReader
 
-EPOCHS = 50
-KILLS = 10
+EPOCHS = 36
+KILLS = 6
 EXAMPLES = 200
 
 
@@ -84,7 +84,7 @@ def counts_by_epoch(run):
 
 
 @pytest.mark.slow
-def test_a_run_killed_ten_times_loses_nothing_and_ends_the_same(
+def test_a_run_killed_six_times_loses_nothing_and_ends_the_same(
     tmp_path, source, start_program, cli, wait_for, end_processes, tensors_of
 ):
     run, whole = tmp_path / "killed.zarr", tmp_path / "whole.zarr"
@@ -94,7 +94,7 @@ def test_a_run_killed_ten_times_loses_nothing_and_ends_the_same(
     chance = random.Random(0)
     # Some kills fall into the start of a resume, the others anywhere in an epoch.
     delays = [chance.uniform(0.0, 0.25) for _ in range(KILLS)]
-    in_start = {1, 4, 5, 8}
+    in_start = {1, 4}
     reference = start_program(*words, "--run", whole)
     watcher = Watcher(run)
     try:

@@ -1,10 +1,12 @@
 """The program in tmux, where people leave it: worked with, resized, left and come back to."""
 
+import re
 import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.terminal.harness import PATIENCE_SECONDS
@@ -34,14 +36,13 @@ def test_a_scan_is_asked_for_seen_to_fill_cancelled_and_exported(
         tmux.wait_for("[3 Dance]", "recall")
         tmux.keys("s")
         tmux.wait_for("Scan the loss landscape")
-        for _ in range(12):
-            if any(
-                line.lstrip(" │|").startswith("> points") for line in tmux.text.splitlines()
-            ):
+        for _ in range(20):
+            before = tmux.text
+            if re.search("> points", before):
                 break
             tmux.keys("Down")
-        while "< 101 >" not in tmux.text:
-            tmux.keys("Right")
+            tmux.wait_until(lambda text, before=before: text != before, "another field")
+        choose(tmux, "< 101 >")
         tmux.keys("Enter")
         tmux.wait_for("[6 Landscape]", "101x101")
         tmux.wait_for("scan running", "picture")
@@ -127,6 +128,17 @@ def test_poorer_terminals_show_every_view(tmux, run, tmp_path, term):
         tmux.wait_for(f"[{key} ", words)
     tmux.keys("q")
     assert "epoch 8/12" not in tmux.wait_for("code 0")
+
+
+def choose(tmux: Any, value: str) -> None:
+    """Step through the values of a field until one is shown."""
+    for _ in range(20):
+        before = tmux.text
+        if value in before:
+            return
+        tmux.keys("Right")
+        tmux.wait_until(lambda text, before=before: text != before, "another value")
+    pytest.fail(f"there is no {value} in\n{tmux.text}")
 
 
 def wait_until_gone(process: Path) -> None:

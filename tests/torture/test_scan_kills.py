@@ -1,6 +1,8 @@
 """Scans killed, cancelled and resumed end with the bits of one left alone.
 
-Four scans by default; `LOSSVIZ_TORTURE_SCANS=50` makes it as many as that.
+Four scans by default; `LOSSVIZ_TORTURE_SCANS=50` makes it as many as that. The seed of the
+four has every way of disturbing (killed, cancelled, one after the other) on one process or on
+two, and no more of them: each death costs the start of a worker.
 """
 
 import json
@@ -12,14 +14,17 @@ from pathlib import Path
 import pytest
 
 PROGRAM = Path(__file__).with_name("scan_kills.py")
-ROUNDS = int(os.environ.get("LOSSVIZ_TORTURE_SCANS", "4"))
+FEW = 4
+ROUNDS = int(os.environ.get("LOSSVIZ_TORTURE_SCANS", str(FEW)))
+SEED = 10_588 if ROUNDS == FEW else 0
 
 
 @pytest.mark.slow
 def test_scans_disturbed_at_random_end_with_the_same_bits(tmp_path):
     report = tmp_path / "report.json"
+    words = ("--rounds", ROUNDS, "--seed", SEED, "--report", report)
     finished = subprocess.run(
-        [sys.executable, str(PROGRAM), "--rounds", str(ROUNDS), "--report", str(report)],
+        [sys.executable, str(PROGRAM), *map(str, words)],
         capture_output=True,
         text=True,
         check=False,

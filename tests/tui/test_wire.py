@@ -110,9 +110,9 @@ def test_a_few_equal_cells_are_written_rather_than_stepped_over_and_many_are_not
     wire = Wire()
     wire.thinned(frame(row(0, 0, ("a" * 20, STYLES[6]))))
     near = wire.thinned(frame(row(0, 0, ("b" + "a" * 3 + "b" + "a" * 15, STYLES[6]))))
-    assert near == "\x1b[1;1Hbaaab\x1b[m\x1b[1;1H"
+    assert near == "\x1b[1;1Hbaaab\x1b[1;1H"
     far = wire.thinned(frame(row(0, 0, ("c" + "a" * 3 + "b" + "a" * 14 + "c", STYLES[6]))))
-    assert far == "\x1b[1;1Hc\x1b[18Cc\x1b[m\x1b[1;1H"
+    assert far == "\x1b[1;1Hc\x1b[18Cc\x1b[1;1H"
 
 
 def test_only_what_changes_of_the_colours_is_named():

@@ -132,7 +132,7 @@ class _Words:
 
     def ended(self) -> str:
         """All that was said, with the default colours again; empty if it was nothing."""
-        if self._said:
+        if self._codes:
             self._said.append(_RESET)
         return "".join(self._said)
 

@@ -1,7 +1,6 @@
 """Dancing notes: what each class is most often taken for, by epoch (Diao 2022, Fig. 7)."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -128,13 +127,16 @@ def spells(notes_of_one_class: Int[np.ndarray, " epochs"]) -> tuple[Spell, ...]:
     Returns:
         Spells in order of time; runs of NO_NOTE are not spells.
     """
+    if not len(notes_of_one_class):
+        return ()
     changes = np.flatnonzero(np.diff(notes_of_one_class)) + 1
-    bounds = [0, *changes.tolist(), len(notes_of_one_class)]
-    return tuple(
-        Spell(start, stop, int(notes_of_one_class[start]))
-        for start, stop in pairwise(bounds)
-        if start < stop and notes_of_one_class[start] != NO_NOTE
-    )
+    starts = np.append(0, changes)
+    stops = np.append(changes, len(notes_of_one_class))
+    notes = notes_of_one_class[starts]
+    sounds = notes != NO_NOTE
+    # As lists: tens of thousands of NumPy's own scalars take most of the time.
+    found = (values[sounds].tolist() for values in (starts, stops, notes))
+    return tuple(map(Spell, *found))
 
 
 def _check_notes(notes: Notes, num_classes: int) -> None:

@@ -153,8 +153,9 @@ def _draw_points(
     glyph = marker_for(look, one.color_index)
     shown = usable.tolist() if one.style != "line" else []
     if one.style == "line":
-        alone = ~np.isin(usable - 1, usable) & ~np.isin(usable + 1, usable)
-        shown = usable[alone].tolist()
+        is_gap = np.diff(usable) > 1
+        alone = np.append(True, is_gap) & np.append(is_gap, True)
+        shown = usable[alone[: len(usable)]].tolist()
         if look.color == "none" and not look.is_ascii and len(usable):
             stride = max(1, round(len(usable) * 14 / max(1, frame.x.cells)))
             shown += usable[(order * stride // 3) % stride :: stride].tolist()
