@@ -119,7 +119,7 @@ def test_a_typed_value_can_be_chosen_again():
     assert (number.value, text.value) == (17, "elsewhere")
 
 
-@pytest.mark.parametrize("size", [(60, 18), (60, 10), (80, 24), (160, 50), (30, 5)])
+@pytest.mark.parametrize("size", [(60, 18), (60, 10), (160, 50), (30, 5)])
 async def test_every_field_can_be_reached_on_every_screen(size):
     app = Shop(Order())
     async with app.run_test(size=size) as pilot:
@@ -192,7 +192,7 @@ async def test_a_form_in_ascii_is_ascii():
         inside = [line for line in app.text.splitlines() if "field" in line or "note" in line]
         assert inside  # the frame is the app's business
         assert all(line.strip(" │").isascii() for line in inside)
-        assert "updown field leftright value" not in app.text
+        assert "arrows choose enter start esc leave" in app.text
 
 
 async def test_resizing_keeps_the_field_in_focus():

@@ -26,7 +26,8 @@ _MIN_FIELDS = 1
 _VALUE_WIDTH = 40
 _MAX_TYPED = {"text": 400, "number": 9}
 _MAX_COMPLAINT_LINES = 4
-_ASCII = str.maketrans({"↑": "up", "↓": "down", "←": "left", "→": "right", "…": "~"})
+ARROWS = "↑↓ field ←→ value"
+_ASCII_ARROWS = "arrows choose"
 
 Answer = TypeVar("Answer")
 
@@ -54,14 +55,13 @@ class Field:
         return self.values[self.index]
 
     def choose(self, value: object) -> None:
-        """Choose a value, or the nearest number to it; a text may be none of the values."""
+        """Choose a value, or the nearest number; what could be typed is taken as it is."""
         self.typed = None
+        kind = {"text": str, "number": int}.get(self.takes)
+        if value not in self.values and kind is not None and isinstance(value, kind):
+            self.values = (*self.values, value)
         if value in self.values:
             self.index = self.values.index(value)
-        elif self.takes == "text" and isinstance(value, str):
-            self.typed = value
-        elif self.takes == "number" and isinstance(value, int) and value >= 0:
-            self.typed = str(value)
         elif isinstance(value, int | float):
             numbers = [k for k, one in enumerate(self.values) if isinstance(one, int | float)]
             self.index = min(numbers, key=lambda k: abs(float(self.values[k]) - value))
@@ -197,8 +197,10 @@ class Form(ModalScreen[Answer | None], Generic[Answer]):
         text.append(f"< {value} >\n" if is_here else f"  {value}\n", style)
 
     def _wrapped(self, sentence: str, width: int) -> list[str]:
-        text = sentence.translate(_ASCII) if self._ascii_only else sentence
-        return textwrap.wrap(text, width, break_long_words=True)
+        if self._ascii_only:
+            plain = sentence.replace(ARROWS, _ASCII_ARROWS)
+            sentence = clean_text(plain, 4 * width, ascii_only=True)
+        return textwrap.wrap(sentence, width, break_long_words=True)
 
     def action_line(self, step: int) -> None:
         """Another field."""

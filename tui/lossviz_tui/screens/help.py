@@ -65,7 +65,7 @@ class HelpScreen(ModalScreen[None]):
         # Keys of the user's own may have names too long for two columns.
         is_wide = 2 * (width + MAX_HELP) > _TEXT_WIDTH
         half = len(rows) if is_wide else -(-len(rows) // 2)
-        text.append(f"{_view_keys(self._keys):{width}}", style="bold")
+        text.append(f"{_view_keys(self._keys):{width - 1}} ", style="bold")
         text.append("the views; ctrl+p every command\n")
         for left, right in zip(rows[:half], [*rows[half:], *[None] * half], strict=False):
             text.append(f"{left.shown:{width}}", style="bold")

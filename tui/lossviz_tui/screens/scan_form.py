@@ -16,7 +16,7 @@ from lossviz_tui.paint.cells import clean_text
 from lossviz_tui.panels.texts import age_text
 from lossviz_tui.remembering import recall, remember
 from lossviz_tui.scene import Scene
-from lossviz_tui.screens.form import Field, Form, end_of
+from lossviz_tui.screens.form import ARROWS, Field, Form, end_of
 from lossviz_tui.screens.form_fields import PRESETS, Fields
 
 FORM = "scan"
@@ -106,7 +106,7 @@ class ScanForm(Form[str]):
     def keys_text(self) -> str:
         """The keys, in one line of a small terminal."""
         page = "back" if self._is_second_page else "more"
-        return f"↑↓ field ←→ value tab {page} +- span enter start esc leave"
+        return f"{ARROWS} tab {page} +- span enter start esc leave"
 
     def notes(self) -> Sequence[str]:
         """How much work it is, how long that will take, and where the choices are from."""
