@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import importlib
+import os
 import signal
 import threading
 import time
@@ -31,6 +32,7 @@ from lossviz_tui.options import AppOptions
 from lossviz_tui.screens.confirm import ConfirmScreen
 from lossviz_tui.screens.help import HelpScreen
 from lossviz_tui.selection import Selection
+from lossviz_tui.terminal import refuse_no_terminal
 from lossviz_tui.widgets.budget import ByteBudget
 from lossviz_tui.widgets.rowdiff import RowDiffView
 
@@ -410,7 +412,11 @@ def _nothing(_: object) -> None:
 
 
 def run_app(path: Path, options: AppOptions) -> int:
-    """Run the app until it is left; the exit code."""
+    """Run the app until it is left; the exit code.
+
+    Raises LossvizError where there is no terminal to run it on.
+    """
+    refuse_no_terminal(os.environ)
     app = LossvizApp(path, options)
     app.run(mouse=options.mouse)
     return app.return_code or 0
