@@ -379,7 +379,10 @@ class LossvizApp(App[None]):
         if self._stage is not None:
             view, text = self._stage.selection.view, self._stage.how_to_read()
             readonly, keys = self._options.readonly, self._options.keys
-            self.push_screen(HelpScreen(view, text, readonly=readonly, keys=keys))
+            plain = self._stage.scene.look.is_ascii
+            self.push_screen(
+                HelpScreen(view, text, readonly=readonly, keys=keys, ascii_only=plain)
+            )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only the keys that mean something in this view."""
