@@ -1,9 +1,9 @@
 """`lossviz-tui serve`: for those who know the token, by this machine's name, no others."""
 
+import asyncio
 import shlex
 import socket
 import sys
-import threading
 from pathlib import Path
 
 import aiohttp
@@ -19,13 +19,8 @@ TOKEN = "a-secret"
 
 @pytest.fixture
 async def client():
-    """Asks a server, as `localhost`, for an app that says what it was sent and ends."""
-    app = (
-        "import sys; sys.stdout.write('__GANGLION__\\n'); sys.stdout.flush(); "
-        "sys.stdout.buffer.write(b'D' + (5).to_bytes(4, 'big') + b'hello'); "
-        "sys.stdout.flush(); sys.stdin.read(1)"
-    )
-    server = serving.TokenServer(shlex.join([sys.executable, "-c", app]), TOKEN)
+    """Asks a server by a name that means this machine; no app is started."""
+    server = serving.TokenServer("false", TOKEN)
     made = TestServer(await server.make_app(), host="127.0.0.1")
     async with TestClient(made, cookie_jar=aiohttp.CookieJar(unsafe=True)) as found:
         yield found
@@ -47,13 +42,6 @@ async def test_the_page_is_given_to_those_who_know_the_token(client):
     assert (await client.get("/static/js/textual.js")).status == 200
 
 
-async def test_the_app_comes_through_the_socket(client):
-    await client.get(f"/?token={TOKEN}")
-    async with client.ws_connect("/ws?width=80&height=24") as line:
-        message = await line.receive(timeout=20)
-        assert message.data == b"hello"
-
-
 @pytest.mark.parametrize(
     "headers",
     [{"Host": "evil.example:8000"}, {"Host": "evil"}, {"Origin": "http://evil.example"}],
@@ -65,11 +53,12 @@ async def test_other_names_and_other_pages_are_refused(client, headers):
 
 def test_the_browser_looks_only_unless_it_is_let_work():
     path = Path("/runs/a b.zarr")
-    usual = {"color": "truecolor", "light": False, "config": None}
-    words = app_command(path, work=False, **usual)
+    words = app_command(path, work=False, color="16", light=True, config=path)
     assert words[:6] == [sys.executable, "-P", "-m", "lossviz_tui", "watch", "/runs/a b.zarr"]
     assert "--readonly" in words
-    assert "--readonly" not in app_command(path, work=True, **usual)
+    assert "--readonly" not in app_command(
+        path, work=True, color="16", light=False, config=None
+    )
 
 
 def test_the_address_is_printed_and_only_loopback_listens(cli, monkeypatch, tmp_path):
@@ -109,13 +98,18 @@ def test_without_the_extra_it_is_said_how_to_get_it(cli, monkeypatch):
     assert command_module.HOST == "127.0.0.1"
 
 
-def test_a_signal_ends_it(wait_for, start_program, tmp_path):
+async def test_the_app_comes_through_the_socket_and_a_signal_ends_it(start_program, tmp_path):
     process = start_program("serve", tmp_path, "--port", 0)
-    first: list[str] = []
-    reader = threading.Thread(target=lambda: first.append(process.stdout.readline()))
-    reader.start()
-    wait_for(lambda: first, "the address is printed")
-    assert "token=" in first[0]
+    address = (await asyncio.to_thread(process.stdout.readline)).strip()
+    seen = b""
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        async with session.get(address) as page:
+            assert page.status == 200
+        async with session.ws_connect(f"{page.url.origin()}/ws?width=80&height=24") as line:
+            while b"no runs below" not in seen:
+                message = await line.receive(timeout=30)
+                assert message.type == aiohttp.WSMsgType.BINARY, message
+                seen += message.data
     process.terminate()
-    assert process.wait(timeout=20) == 0
+    assert await asyncio.to_thread(process.wait, 20) == 0
     assert "Traceback" not in process.stderr.read()

@@ -60,6 +60,12 @@ def no_power_cut():
         yield
 
 
+@pytest.fixture(autouse=True)
+def nothing_remembered(tmp_path_factory: pytest.TempPathFactory, monkeypatch):
+    """What a test chooses in a form is unknown to the next one."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
 Check = Callable[[Sequence[Strip], tuple[int, int], Look], None]
 
 

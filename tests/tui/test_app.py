@@ -310,7 +310,7 @@ async def test_every_kind_of_scan_can_be_asked_for(app_for, run, asked, make_sca
     async with app_for(run).run_test(size=SIZE) as pilot:
         await shows(pilot, "epoch 8/12")
         for steps, kind in enumerate(kinds):
-            await pilot.press("s", *["right"] * steps)
+            await pilot.press("s", "backspace", *["right"] * steps)
             await shows(pilot, f"< {kind} >")
             await pilot.press("enter")
             await shows_no(pilot, "Scan the loss landscape")

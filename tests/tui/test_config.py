@@ -177,6 +177,6 @@ async def test_footer_help_and_palette_show_the_keys_of_the_file(make_run, tmp_p
         titles = [command.title for command in app.get_system_commands(app.screen)]
         assert "Scan (f2)" in titles
         await pilot.press("f1")
-        await shows("f2     ask for a scan", "1 2 3 4 C 6 the views")
+        await shows("f2     ask for a scan", "1 2 3 4 C 6 the views; ctrl+p")
         await pilot.press("escape", "f2")
         await shows("Scan the loss landscape")

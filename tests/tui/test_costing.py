@@ -1,6 +1,7 @@
 """What a scan will cost: only what was measured under its conditions counts."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,12 @@ def no_gpu(monkeypatch):
 
 
 def find(costs, **changes):
-    wanted = {"precision": "exact", "recomputes": False, "examples": 500, "device": "auto"}
+    wanted: dict[str, Any] = {
+        "precision": "exact",
+        "recomputes": False,
+        "examples": 500,
+        "device": "auto",
+    }
     return fitting(costs, **(wanted | changes))
 
 

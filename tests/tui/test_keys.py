@@ -123,6 +123,16 @@ def test_help_names_every_key_of_a_view_on_one_page(view: str):
     assert max(map(len, text.splitlines()[3:])) <= 76  # 80 columns less frame and padding
 
 
+@pytest.mark.parametrize("view", VIEW_NAMES)
+def test_help_in_ascii_is_ascii_and_as_wide(view: str):
+    how = "┼ is the model, ◆ the lowest point, ≥ at least"
+    text = str(HelpScreen(view, how, readonly=False, ascii_only=True)._text())
+    assert text.isascii()
+    assert "?" not in text.splitlines()[1]
+    assert "up k" in text
+    assert max(map(len, text.splitlines()[3:])) <= 76
+
+
 def test_help_leaves_out_what_readonly_forbids():
     text = str(HelpScreen("landscape", "", readonly=True)._text())
     assert "ask for a scan" not in text

@@ -244,6 +244,20 @@ def test_the_export_form(shot):
     assert shot("3", "e", size=(60, 18))
 
 
+def test_the_scan_form_at_sixty_by_eighteen(shot):
+    assert shot("3", "s", "up", size=(60, 18))
+
+
+def test_the_scan_form_in_ascii_on_a_light_background(shot):
+    assert shot("3", "s", charset="ascii", color="16", light=True)
+
+
+@pytest.mark.parametrize("size", [(60, 18), SMALL], ids=["tiny", "small"])
+def test_the_form_for_a_new_training(shot, size: tuple[int, int], monkeypatch):
+    monkeypatch.setattr("lossviz_tui.screens.train_form.end_of", lambda text, _=0: text[-6:])
+    assert shot("1", "n", "down", "down", "down", "5", size=size)
+
+
 @pytest.mark.parametrize("key", ["3", "6"], ids=["dance", "landscape"])
 def test_the_help(shot, key: str):
     assert shot(key, "question_mark")

@@ -278,6 +278,7 @@ def test_glyphs_are_those_the_locale_has(monkeypatch, encoding, term, charset):
     monkeypatch.setattr(stage_module.locale, "getpreferredencoding", lambda **_: encoding)
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.setenv("TERM", term)
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
     assert look_for("256", "auto", dark=True, console=Console()).charset == charset
 
 

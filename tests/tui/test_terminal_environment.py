@@ -49,6 +49,23 @@ def test_glyphs(term, encoding, charset):
     assert glyphs_of({"TERM": term}, encoding) == charset
 
 
+@pytest.mark.parametrize(
+    ("environment", "charset"),
+    [
+        ({"LC_ALL": "C"}, "ascii"),
+        ({"LC_ALL": "POSIX", "LANG": "en_US.UTF-8"}, "ascii"),
+        ({"LANG": "C"}, "ascii"),
+        ({"LANG": "C", "LC_CTYPE": "C.UTF-8"}, "ascii"),
+        ({"LANG": "C", "LC_CTYPE": "de_DE.UTF-8"}, "braille"),
+        ({"LANG": "C", "LC_ALL": "C.UTF-8"}, "braille"),
+        ({"LANG": ""}, "braille"),
+        ({"LC_CTYPE": "C.UTF-8"}, "braille"),
+    ],
+)
+def test_who_asks_for_the_c_locale_gets_ascii_whatever_python_makes_of_it(environment, charset):
+    assert glyphs_of({"TERM": "xterm"} | environment, "UTF-8") == charset
+
+
 def test_where_nothing_can_be_placed_it_is_said_what_to_do(monkeypatch):
     monkeypatch.setattr(terminal, "_is_terminal", lambda _: True)
     refuse_no_terminal({"TERM": "xterm"})

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import importlib
+import os
 import signal
 import threading
 import time
@@ -33,6 +34,7 @@ from lossviz_tui.options import AppOptions
 from lossviz_tui.screens.confirm import ConfirmScreen
 from lossviz_tui.screens.help import HelpScreen
 from lossviz_tui.selection import Selection
+from lossviz_tui.terminal import refuse_no_terminal
 from lossviz_tui.widgets.budget import ByteBudget
 from lossviz_tui.widgets.rowdiff import RowDiffView
 from lossviz_tui.wire import WireDriver, on_a_wire
@@ -429,7 +431,10 @@ class LossvizApp(App[None]):
         if self._stage is not None:
             view, text = self._stage.selection.view, self._stage.how_to_read()
             readonly, keys = self._options.readonly, self._options.keys
-            self.push_screen(HelpScreen(view, text, readonly=readonly, keys=keys))
+            plain = self._stage.scene.look.is_ascii
+            self.push_screen(
+                HelpScreen(view, text, readonly=readonly, keys=keys, ascii_only=plain)
+            )
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only the keys that mean something in this view."""
@@ -462,7 +467,11 @@ def _nothing(_: object) -> None:
 
 
 def run_app(path: Path, options: AppOptions) -> int:
-    """Run the app until it is left; the exit code."""
+    """Run the app until it is left; the exit code.
+
+    Raises LossvizError where there is no terminal to run it on.
+    """
+    refuse_no_terminal(os.environ)
     app = LossvizApp(path, options)
     app.run(mouse=options.mouse)
     return app.return_code or 0

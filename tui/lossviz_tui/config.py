@@ -169,7 +169,7 @@ def parse_keys(value: object) -> str:
     """
     if isinstance(value, list):
         words = cast("list[object]", value)
-    elif value == ",":
+    elif value in (",", " "):
         words = [value]
     elif isinstance(value, str):
         words = value.split(",") if value.strip() else []
@@ -182,7 +182,8 @@ def _parse_key(word: object) -> str:
     if not isinstance(word, str):
         raise ConfigError(f"a key is a text such as 's'; got {word!r}")
     text = word if len(word) == 1 else word.strip()
-    *modifiers, last = text.split("+") if len(text) > 1 and not text.endswith("+") else [text]
+    *modifiers, last = text.removesuffix("+").split("+") if len(text) > 1 else [text]
+    last = last or "+" if text.endswith("++") else last
     last = _CHARACTERS.get(last, last)
     is_letter = len(last) == 1 and last.isascii() and last.isalnum()
     is_known = is_letter or last in _NAMED or last in PUNCTUATION

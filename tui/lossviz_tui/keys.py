@@ -40,14 +40,15 @@ class Key:
 
         "epoch-previous" of epoch(-1), "log-toggled" of set('log_toggled'), "view-dance".
         """
-        words = [word for word in _WORD.findall(self.action) if word != "set"]
+        found: list[str] = _WORD.findall(self.action)
+        words = [word for word in found if word != "set"]
         return "-".join(_STEPS.get(word, word) for word in words).replace("_", "-")
 
 
-_WORD = re.compile(r"\w+|-1\b|-\d+")
-_STEPS = {"-1": "previous", "1": "next"}
+_WORD = re.compile(r"\w+|-\d+")
+_STEPS: dict[str, str] = {"-1": "previous", "1": "next"}
 
-PUNCTUATION = {
+PUNCTUATION: dict[str, str] = {
     "exclamation_mark": "!",
     "quotation_mark": '"',
     "number_sign": "#",
@@ -89,7 +90,7 @@ def shown_key(key: str) -> str:
     return _SHOWN.get(key) or PUNCTUATION.get(key, key)
 
 
-_SHOWN = {
+_SHOWN: dict[str, str] = {
     "left": "←",
     "right": "→",
     "up": "↑",

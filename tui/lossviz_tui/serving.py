@@ -10,9 +10,9 @@ import hmac
 import logging
 import signal
 import socket
-from collections.abc import Awaitable, Callable
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from textual_serve.server import Server
 
 COOKIE = "lossviz-token"
@@ -23,8 +23,6 @@ POLICY = (
 """No other page embeds it, and the font of a third party, which a machine without a way out
 would wait for, is not asked for."""
 _NAMES = ("localhost", "127.0.0.1", "[::1]")
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class TokenServer(Server):
@@ -47,7 +45,7 @@ class TokenServer(Server):
     async def on_startup(self, app: web.Application) -> None:
         """Print nothing: the command has."""
 
-    def _guard(self) -> Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]:
+    def _guard(self) -> Middleware:
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             if request.host.rpartition(":")[0] not in _NAMES:

@@ -15,6 +15,9 @@ from lossviz_analysis.errors import LossvizError
 _COLORLESS = ("-m", "-mono")
 """Endings of TERM that say so."""
 _NO_COLORS_AT_ALL = ("vt52", "vt100", "vt102", "vt220", "vt320", "ansi-mono", "cons25-m")
+_LOCALE_C = ("C", "POSIX")
+_COERCED = ("C.UTF-8", "C.utf8", "UTF-8")
+"""What Python itself sets LC_CTYPE to when it meets the C locale (PEP 538)."""
 DRIVER = "TEXTUAL_DRIVER"
 
 
@@ -42,11 +45,19 @@ def glyphs_of(environment: Mapping[str, str], encoding: str) -> Literal["braille
     terminals older than Unicode, get ASCII.
     """
     term = environment.get("TERM", "").lower()
-    if "utf" not in encoding.lower():
+    if "utf" not in encoding.lower() or _is_locale_c(environment):
         return "ascii"
     if term == "linux" or term.startswith("linux-") or term in _NO_COLORS_AT_ALL:
         return "ascii"
     return "braille"
+
+
+def _is_locale_c(environment: Mapping[str, str]) -> bool:
+    """Whether somebody asked for the C locale; none at all is common on UTF-8 terminals."""
+    if environment.get("LC_ALL"):
+        return environment["LC_ALL"] in _LOCALE_C
+    is_c = environment.get("LANG") in _LOCALE_C
+    return is_c and environment.get("LC_CTYPE", "C") in (*_LOCALE_C, *_COERCED)
 
 
 def refuse_no_terminal(environment: Mapping[str, str]) -> None:

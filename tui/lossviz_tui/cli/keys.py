@@ -30,7 +30,7 @@ def keys(
 
 
 def _views(key: Key) -> str:
-    titles = dict(zip(VIEW_NAMES, VIEW_TITLES, strict=True))
+    titles: dict[str, str] = dict(zip(VIEW_NAMES, VIEW_TITLES, strict=True))
     is_everywhere = set(key.views) == set(VIEW_NAMES)
     return "all" if is_everywhere else ", ".join(titles[view] for view in key.views)
 

@@ -9,7 +9,7 @@ import typer
 
 from lossviz_tui.config import read_config
 from lossviz_tui.options import AppOptions
-from lossviz_tui.terminal import color_system, refuse_no_terminal
+from lossviz_tui.terminal import color_system
 
 
 def watch(
@@ -48,7 +48,6 @@ def watch(
 ) -> None:
     """Watch a run live, or pick one under a folder (the default command)."""
     settings = read_config(config)
-    refuse_no_terminal(os.environ)
     color = color or settings.color or "auto"
     _set_colors(color)
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")

@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.events import Click, Key, MouseScrollDown, MouseScrollUp, Paste, Resize
 from textual.screen import ModalScreen
@@ -26,7 +25,8 @@ _MIN_FIELDS = 1
 _VALUE_WIDTH = 40
 _MAX_TYPED = {"text": 400, "number": 9}
 _MAX_COMPLAINT_LINES = 4
-_ASCII = str.maketrans({"↑": "up", "↓": "down", "←": "left", "→": "right", "…": "~"})
+ARROWS = "↑↓ field ←→ value"
+_ASCII_ARROWS = "arrows choose"
 
 Answer = TypeVar("Answer")
 
@@ -54,14 +54,13 @@ class Field:
         return self.values[self.index]
 
     def choose(self, value: object) -> None:
-        """Choose a value, or the nearest number to it; a text may be none of the values."""
+        """Choose a value, or the nearest number; what could be typed is taken as it is."""
         self.typed = None
+        kind = {"text": str, "number": int}.get(self.takes)
+        if value not in self.values and kind is not None and isinstance(value, kind):
+            self.values = (*self.values, value)
         if value in self.values:
             self.index = self.values.index(value)
-        elif self.takes == "text" and isinstance(value, str):
-            self.typed = value
-        elif self.takes == "number" and isinstance(value, int) and value >= 0:
-            self.typed = str(value)
         elif isinstance(value, int | float):
             numbers = [k for k, one in enumerate(self.values) if isinstance(one, int | float)]
             self.index = min(numbers, key=lambda k: abs(float(self.values[k]) - value))
@@ -87,15 +86,23 @@ class Field:
 class Form(ModalScreen[Answer | None], Generic[Answer]):
     """Fields, one of them in focus; gives an answer, or None when left."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "dismiss(None)", "Leave"),
-        Binding("enter,s", "start", "Start"),
-        Binding("up,k", "line(-1)", "Up"),
-        Binding("down,j", "line(1)", "Down"),
-        Binding("left,h", "change(-1)", "Less"),
-        Binding("right,l", "change(1)", "More"),
-        Binding("backspace", "defaults", "Defaults"),
-    ]
+    KEYS: ClassVar[dict[str, str]] = {
+        "escape": "dismiss(None)",
+        "q": "dismiss(None)",
+        "enter": "start",
+        "s": "start",
+        "up": "line(-1)",
+        "k": "line(-1)",
+        "down": "line(1)",
+        "j": "line(1)",
+        "left": "change(-1)",
+        "h": "change(-1)",
+        "right": "change(1)",
+        "l": "change(1)",
+        "backspace": "defaults",
+    }
+    """Actions by key. They are no bindings, which the app looks up in a queue of its own: of
+    keys that come quickly, a letter would overtake the arrow before it, into another field."""
     DEFAULT_CSS = f"""
     Form {{ align: center middle; }}
     Form > Vertical {{ width: {WIDTH}; max-width: 100%; height: auto; max-height: 100%;
@@ -197,8 +204,10 @@ class Form(ModalScreen[Answer | None], Generic[Answer]):
         text.append(f"< {value} >\n" if is_here else f"  {value}\n", style)
 
     def _wrapped(self, sentence: str, width: int) -> list[str]:
-        text = sentence.translate(_ASCII) if self._ascii_only else sentence
-        return textwrap.wrap(text, width, break_long_words=True)
+        if self._ascii_only:
+            plain = sentence.replace(ARROWS, _ASCII_ARROWS)
+            sentence = clean_text(plain, 4 * width, ascii_only=True)
+        return textwrap.wrap(sentence, width, break_long_words=True)
 
     def action_line(self, step: int) -> None:
         """Another field."""
@@ -223,22 +232,29 @@ class Form(ModalScreen[Answer | None], Generic[Answer]):
         """Do what the form is for, or complain."""
         raise NotImplementedError
 
-    def on_key(self, event: Key) -> None:
-        """Type into a field that takes it; the keys that mean something else wait."""
-        field = self.field
+    async def on_key(self, event: Key) -> None:
+        """Type into a field that takes it, or do what the key means."""
+        if self.takes_key(event):
+            event.stop()
+            self._complaint = ""
+            self.changed(self.field)
+            self.show()
+        elif event.key in self.KEYS:
+            event.stop()
+            await self.run_action(self.KEYS[event.key])
+
+    def takes_key(self, event: Key) -> bool:
+        """Whether the field in focus takes a key as something typed."""
+        field, letter = self.field, event.character or ""
         if not field.takes:
-            return
-        letter = event.character or ""
+            return False
         if event.key == "backspace":
             field.erase()
         elif letter and (event.is_printable if field.takes == "text" else letter.isdecimal()):
             field.type(letter)
         else:
-            return
-        event.stop()
-        self._complaint = ""
-        self.changed(field)
-        self.show()
+            return False
+        return True
 
     def on_paste(self, event: Paste) -> None:
         """Type what is pasted, its first line."""

@@ -195,8 +195,8 @@ class Fields:
         self["kind"].choose(choices["kind"])
         self.take_defaults()
         for name in choices.keys() & (self._by_name.keys() - set(_OF_THE_MOMENT)):
-            field, value = self[name], choices[name]
-            value = tuple(value) if isinstance(value, list) else value
+            field, kept = self[name], choices[name]
+            value: Any = tuple(kept) if isinstance(kept, list) else kept
             is_typed = field.takes == "text" and isinstance(value, str)
             if value in field.values or (is_typed and value.isprintable()):
                 field.choose(value)

@@ -14,6 +14,9 @@ from textual.widgets import Static
 from lossviz_tui.keys import KEYS, MAX_HELP, VIEW_NAMES, VIEW_TITLES, Key
 
 _KEYS_WIDTH = 7
+_ASCII_ARROWS = str.maketrans({"↑": "up", "↓": "dn", "←": "<-", "→": "->"})
+_ASCII_SIGNS = str.maketrans({"┼": "+", "▼": "v", "○": "O", "●": "@", "≥": ">", "×": "x"})
+"""What painters draw instead; a lowest point and a third class have signs of their own."""
 _TEXT_WIDTH = 76
 """80 columns less frame and padding."""
 
@@ -37,8 +40,10 @@ class HelpScreen(ModalScreen[None]):
         *,
         readonly: bool,
         keys: Sequence[Key] = KEYS,
+        ascii_only: bool = False,
     ) -> None:
         super().__init__()
+        self._ascii_only = ascii_only
         self._keys = keys
         self._view = view
         self._how_to_read = how_to_read
@@ -51,9 +56,18 @@ class HelpScreen(ModalScreen[None]):
 
     def _text(self) -> Text:
         text = Text()
+
+        def shown(key: Key) -> str:
+            return key.shown.translate(_ASCII_ARROWS) if self._ascii_only else key.shown
+
         title = VIEW_TITLES[VIEW_NAMES.index(self._view)]
         text.append(f"{title}\n", style="bold")
-        text.append(f"{self._how_to_read}\n")
+        how = self._how_to_read
+        if self._ascii_only:
+            lowest = "v" if self._view == "landscape" else "#"
+            how = how.translate(_ASCII_SIGNS | {ord("◆"): lowest})
+            how = how.encode("ascii", "replace").decode()
+        text.append(f"{how}\n")
         rows = [
             key
             for key in self._keys
@@ -61,17 +75,17 @@ class HelpScreen(ModalScreen[None]):
             if self._view in key.views and not (key.starts_work and self._readonly)
             if not key.action.startswith("view(")
         ]
-        width = max(_KEYS_WIDTH, *(cell_len(key.shown) + 1 for key in rows))
+        width = max(_KEYS_WIDTH, *(cell_len(shown(key)) + 1 for key in rows))
         # Keys of the user's own may have names too long for two columns.
         is_wide = 2 * (width + MAX_HELP) > _TEXT_WIDTH
         half = len(rows) if is_wide else -(-len(rows) // 2)
-        text.append(f"{_view_keys(self._keys):{width}}", style="bold")
+        text.append(f"{_view_keys(self._keys):{width - 1}} ", style="bold")
         text.append("the views; ctrl+p every command\n")
         for left, right in zip(rows[:half], [*rows[half:], *[None] * half], strict=False):
-            text.append(f"{left.shown:{width}}", style="bold")
+            text.append(f"{shown(left):{width}}", style="bold")
             text.append(f"{left.help:{MAX_HELP}}")
             if right is not None:
-                text.append(f"{right.shown:{width}}", style="bold")
+                text.append(f"{shown(right):{width}}", style="bold")
                 text.append(right.help)
             text.append("\n")
         text.rstrip()

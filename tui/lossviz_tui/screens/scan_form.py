@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual.binding import Binding, BindingType
 from textual.events import Key
 
 from lossviz_analysis.errors import LossvizError
@@ -16,7 +15,7 @@ from lossviz_tui.paint.cells import clean_text
 from lossviz_tui.panels.texts import age_text
 from lossviz_tui.remembering import recall, remember
 from lossviz_tui.scene import Scene
-from lossviz_tui.screens.form import Field, Form, end_of
+from lossviz_tui.screens.form import ARROWS, Field, Form, end_of
 from lossviz_tui.screens.form_fields import PRESETS, Fields
 
 FORM = "scan"
@@ -34,11 +33,13 @@ _WORDS = {
 class ScanForm(Form[str]):
     """Asks for a scan; gives its id, of a series that of the first, or None when left."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("tab,shift+tab", "turn_page", "More"),
-        Binding("minus", "span(-1)", "Span /10"),
-        Binding("plus,equals_sign", "span(1)", "Span x10"),
-    ]
+    KEYS: ClassVar[dict[str, str]] = Form.KEYS | {
+        "tab": "turn_page",
+        "shift+tab": "turn_page",
+        "minus": "span(-1)",
+        "plus": "span(1)",
+        "equals_sign": "span(1)",
+    }
 
     def __init__(self, scene: Scene, reader: RunReader) -> None:
         super().__init__(ascii_only=scene.look.is_ascii)
@@ -106,7 +107,7 @@ class ScanForm(Form[str]):
     def keys_text(self) -> str:
         """The keys, in one line of a small terminal."""
         page = "back" if self._is_second_page else "more"
-        return f"↑↓ field ←→ value tab {page} +- span enter start esc leave"
+        return f"{ARROWS} tab {page} +- span enter start esc leave"
 
     def notes(self) -> Sequence[str]:
         """How much work it is, how long that will take, and where the choices are from."""
@@ -187,20 +188,19 @@ class ScanForm(Form[str]):
         span.choose(value * 10.0**power)
         self.show()
 
-    def on_key(self, event: Key) -> None:
+    def takes_key(self, event: Key) -> bool:
         """A letter in a class field goes to the next class that begins with it."""
         field, letter = self.field, event.character
-        if field.name not in ("class", "second_class") or not letter or not letter.isalnum():
-            return
-        if letter in "hjklqs":
-            return
+        if field.name not in ("class", "second_class"):
+            return super().takes_key(event)
+        if not letter or not letter.isalnum() or letter in "hjklqs":
+            return False
         for offset in range(1, len(self._names) + 1):
             index = (field.index + offset) % len(self._names)
             if self._names[index].lower().startswith(letter.lower()):
                 field.index = index
                 break
-        event.stop()
-        self.show()
+        return True
 
     def action_start(self) -> None:
         """Queue the scans, or say why it cannot be."""

@@ -15,7 +15,7 @@ from lossviz_tui.launch import Created, Preparing, events, start_training
 from lossviz_tui.messages import DeedDone
 from lossviz_tui.paint.cells import clean_text
 from lossviz_tui.remembering import recall, remember
-from lossviz_tui.screens.form import Field, Form, end_of
+from lossviz_tui.screens.form import ARROWS, Field, Form, end_of
 from lossviz_tui.training import (
     MODELS,
     RECIPES,
@@ -120,7 +120,7 @@ class TrainForm(Form[Path]):
         """The keys, in one line of a small terminal."""
         if self._preparing:
             return "esc leave"
-        return f"↑↓ field ←→ value{' or type' * bool(self.field.takes)} enter start esc leave"
+        return f"{ARROWS}{' or type' * bool(self.field.takes)} enter start esc leave"
 
     def _wish(self) -> TrainingWish:
         return TrainingWish(**{field.name: field.value for field in self._fields})
