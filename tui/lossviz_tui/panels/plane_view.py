@@ -1,6 +1,7 @@
 """A plane of a scan: heat map with marks and the way of the checkpoints, facts, cut."""
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -169,10 +170,10 @@ def _facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     """What is known of the cursor's point and of the scan, then the cut through the centre."""
     width, height = size
     at_cursor = [] if scene.point is None else point_facts(scene, picture, scene.point)
-    lines = [
-        *_wrapped(scene, at_cursor, width, is_strong=True),
-        *_wrapped(scene, (*head_facts(picture), *picture.facts), width, is_strong=False),
-    ]
+    lines = _wrapped(scene, (*head_facts(picture), *picture.facts), width, is_strong=False)
+    # In place of the first ones: lines that moved down would all be sent again, planes and all.
+    upper = _wrapped(scene, at_cursor, width, is_strong=True)
+    lines[: len(upper)] = upper
     if scene.selection.has_cut:
         # A cut that was turned is looked at: the last facts make room for it.
         lines = lines[: max(0, height - _PROFILE_ROWS - 1)]
@@ -184,9 +185,7 @@ def _facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     )
 
 
-def _wrapped(
-    scene: Scene, facts: tuple[str, ...] | list[str], width: int, *, is_strong: bool
-) -> list[Strip]:
+def _wrapped(scene: Scene, facts: Sequence[str], width: int, *, is_strong: bool) -> list[Strip]:
     style = strong(scene.look) if is_strong else muted(scene.look)
     return [
         text_line(part, width, style)
