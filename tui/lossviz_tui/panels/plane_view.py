@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from rich.style import Style
 from textual.strip import Strip
 
 from lossviz_analysis.surfaces.cut import Cut, cut
@@ -169,11 +170,7 @@ def narrow_facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
 def _facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     """What is known of the cursor's point and of the scan, then the cut through the centre."""
     width, height = size
-    at_cursor = [] if scene.point is None else point_facts(scene, picture, scene.point)
-    lines = _wrapped(scene, (*head_facts(picture), *picture.facts), width, is_strong=False)
-    # In place of the first ones: lines that moved down would all be sent again, planes and all.
-    upper = _wrapped(scene, at_cursor, width, is_strong=True)
-    lines[: len(upper)] = upper
+    lines = _all_facts(scene, picture, width)
     if scene.selection.has_cut:
         # A cut that was turned is looked at: the last facts make room for it.
         lines = lines[: max(0, height - _PROFILE_ROWS - 1)]
@@ -185,8 +182,23 @@ def _facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     )
 
 
-def _wrapped(scene: Scene, facts: Sequence[str], width: int, *, is_strong: bool) -> list[Strip]:
-    style = strong(scene.look) if is_strong else muted(scene.look)
+def _all_facts(scene: Scene, picture: ScanPicture, width: int) -> list[Strip]:
+    """The facts of the cursor's point in place of as many of the scan's, then the others.
+
+    Were they put before them, all lines would move down and be sent again, planes and all.
+    """
+    facts = [*head_facts(picture), *picture.facts]
+    if scene.point is None:
+        return _wrapped(scene, facts, width, muted(scene.look))
+    upper = _wrapped(scene, point_facts(scene, picture, scene.point), width, strong(scene.look))
+    hidden: list[Strip] = []
+    while facts and len(hidden) < len(upper):
+        hidden += _wrapped(scene, [facts.pop(0)], width, muted(scene.look))
+    filling = blank_lines((width, max(0, len(hidden) - len(upper))))
+    return [*upper, *filling, *_wrapped(scene, facts, width, muted(scene.look))]
+
+
+def _wrapped(scene: Scene, facts: Sequence[str], width: int, style: Style) -> list[Strip]:
     return [
         text_line(part, width, style)
         for text in facts
