@@ -244,13 +244,33 @@ def cut_view(
             )
             curve = Series(label=words, x=profile.s, y=profile.value, color_index=len(series))
             series.append(curve)
+    cursor = _distance_along_cut(scene, picture)
     options = ChartOptions(
         title=f"cut at {scene.selection.cut_degrees:.0f} degrees",
         y_label=label,
         x_label="distance",
         integer_x=False,
         log_y=scene.selection.log,
-        cursor_x=0.0,
+        cursor_x=0.0 if cursor is None else cursor,
         empty_text="not computed yet",
     )
     return line_chart(series, size, look=scene.look, options=options)
+
+
+def _distance_along_cut(scene: Scene, picture: ScanPicture) -> float | None:
+    """Where the point under the cursor lies beside the cut; None: no cursor."""
+    point = point_in(scene, picture)
+    if point is None:
+        return None
+    t1, t2 = picture.result.coordinates
+    angle = np.deg2rad(scene.selection.cut_degrees)
+    return float(t1[point[0]] * np.cos(angle) + t2[point[-1]] * np.sin(angle))
+
+
+def whole_cut_view(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
+    """The profile by itself, with the values at the cursor below it."""
+    width, height = size
+    if scene.point is None or height < _PROFILE_ROWS:
+        return cut_view(scene, picture, size)
+    chart = cut_view(scene, picture, (width, height - 2))
+    return stacked(size, chart, narrow_facts(scene, picture, (width, 2)))
