@@ -14,6 +14,8 @@ from lossviz_tui.scene import ScanPicture, Scene
 _MIN_WIDTH = 52
 _BAR_WIDTH = 11
 _PROFILE_ROWS = 10
+_EDGES = 8
+"""Columns of a plane that its coordinates take."""
 _BAR_FROM = 78
 """Cells; where there are fewer both planes are larger and without a colour bar."""
 
@@ -43,7 +45,7 @@ def _planes(scene: Scene, picture: ScanPicture, other: ScanPicture, size: Size) 
     half = (width - (_BAR_WIDTH if has_bar else 0) - 2) // 2
     below = 1 if scene.point is None else 3
     # Planes are square: below wide ones there is room for their profiles.
-    rows = min(max(1, height - below - 1), half // 2 + 2)
+    rows = min(max(1, height - below - 1), (half - _EDGES) // 2 + 3)
     profiles = height - below - 1 - rows
     if profiles < _PROFILE_ROWS:
         rows, profiles = max(1, height - below - 1), 0
