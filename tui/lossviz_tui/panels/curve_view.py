@@ -17,7 +17,7 @@ from lossviz_tui.paint.charts import (
     chart_frame,
     line_chart,
 )
-from lossviz_tui.paint.targets import Lines, Target
+from lossviz_tui.paint.targets import Lines, whole
 from lossviz_tui.panels.scan_point import point_facts
 from lossviz_tui.panels.scan_values import axis_label, drawn, fact_text
 from lossviz_tui.panels.texts import stacked, title_line
@@ -85,7 +85,7 @@ def _chart(scene: Scene, series: Sequence[Series], size: Size, options: ChartOpt
     frame = chart_frame(series, size, look=scene.look, options=options)
     lines = line_chart(series, size, look=scene.look, options=options)
     choose = partial(place_chosen, frame.x_at)
-    return Lines(lines, [Target(left=0, top=0, width=size[0], height=size[1], click=choose)])
+    return Lines(lines, [whole(size, choose)])
 
 
 def _cursor_fact(scene: Scene, picture: ScanPicture, point: tuple[int, ...]) -> str:

@@ -16,7 +16,7 @@ from lossviz_tui.paint.charts import ChartOptions, Series, line_chart
 from lossviz_tui.paint.matrix import EntryMark, HeatOptions
 from lossviz_tui.paint.palettes import VIRIDIS
 from lossviz_tui.paint.plane import Plane, PlaneOptions, plane_picture, plane_placement
-from lossviz_tui.paint.targets import Lines, Target
+from lossviz_tui.paint.targets import Lines, whole
 from lossviz_tui.panels.scan_point import point_facts
 from lossviz_tui.panels.scan_values import (
     Drawn,
@@ -97,7 +97,7 @@ def one_plane(
     if place is None or picture is not scene.shown_picture:
         return Lines(lines)
     choose = partial(point_chosen, place.entry_at)
-    return Lines(lines, [Target(left=0, top=0, width=size[0], height=size[1], click=choose)])
+    return Lines(lines, [whole(size, choose)])
 
 
 def _cursor(scene: Scene, picture: ScanPicture) -> tuple[int, int] | None:
