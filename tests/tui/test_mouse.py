@@ -72,6 +72,14 @@ async def test_a_click_on_a_tab_opens_the_view(app_for, run):
         await shows(pilot, "[3 Dance]")
 
 
+async def test_a_second_click_on_a_tab_opens_nothing_in_its_view(app_for, run):
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12", "[2 Overview]")
+        x, y = place_of(pilot, "5 CCTM")
+        await pilot.click(offset=(x + 2, y), times=2)
+        await shows(pilot, "[5 CCTM]", "CCTM, test, epoch 8")
+
+
 async def test_a_click_on_an_entry_and_a_double_click_open_its_dance(app_for, run):
     async with app_for(run).run_test(size=SIZE) as pilot:
         await shows(pilot, "epoch 8/12")

@@ -437,3 +437,20 @@ def test_the_wheel_goes_through_what_the_view_is_about(at, make_scene, ask_scan)
     assert wheeled(film, 1).scan_id == "1"
     alone = make_scene(scans=scans, selection=Selection(view="landscape", scan_id="2"))
     assert wheeled(alone, 1) == alone.selection
+
+
+@pytest.mark.parametrize("degrees", [0.0, 30.0, 90.0, 120.0, 165.0])
+def test_on_a_cut_the_cursor_goes_along_it(scanned, degrees):
+    scene = scanned(mode="cut", point=(4, 4), cut_degrees=degrees)
+    t1, t2 = scene.shown_picture.result.coordinates
+    angle = np.deg2rad(degrees)
+    seen = []
+    for _ in range(5):
+        scene = replace(scene, selection=aside_moved(scene, 1))
+        row, column = scene.selection.point
+        seen.append(t1[row] * np.cos(angle) + t2[column] * np.sin(angle))
+        away = abs(t1[row] * np.sin(angle) - t2[column] * np.cos(angle))
+        assert away <= (t1[1] - t1[0]) / 2 + 1e-12
+    assert seen[:4] == sorted(set(seen[:4]))
+    assert seen[0] > 0
+    assert seen[4] == seen[3]  # the edge

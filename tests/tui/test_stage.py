@@ -309,3 +309,36 @@ def test_a_worker_log_that_is_a_link_is_not_followed(make_run, tmp_path):
     with pytest.raises(LaunchError, match="no scan worker could be started"):
         ensure_worker(run)
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_scan_that_waits_in_vain_says_so_though_nothing_happens(
+    stage_at, make_run, make_scan, tmp_path, monkeypatch, read_lines
+):
+    run = make_run(tmp_path / "a.zarr")
+    make_scan(run, state=ScanState.QUEUED)
+    stage = stage_at(run)
+    stage.select(replace(stage.selection, view="landscape"))
+    stage.look()
+    assert "the scan worker is starting" in read_lines(stage.paint((80, 20)))
+    monkeypatch.setattr("lossviz_tui.panels.landscape.STARTING_SECONDS", -1.0)
+    assert "no worker is running" in read_lines(stage.paint((80, 20)))
+
+
+def test_enter_puts_the_cursor_and_never_takes_it_away(stage_at, make_run, make_scan, tmp_path):
+    run = make_run(tmp_path / "a.zarr")
+    make_scan(run)
+    stage = stage_at(run)
+    stage.select(replace(stage.selection, view="landscape"))
+    for _ in range(2):
+        stage.opened()
+        assert stage.selection.point == (4, 4)
+
+
+def test_the_scan_beside_is_followed_too(stage_at, make_run, make_scan, tmp_path):
+    run = make_run(tmp_path / "a.zarr")
+    first, second = make_scan(run), make_scan(run)
+    stage = stage_at(run)
+    stage.select(replace(stage.selection, view="landscape", beside=first))
+    stage.look()
+    assert stage.scene.picture_beside.scan_id == first
+    assert stage.scene.shown_picture.scan_id == second

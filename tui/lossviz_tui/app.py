@@ -209,11 +209,12 @@ class LossvizApp(App[None]):
             self._select(replace(self._stage.selection, view=name))
 
     def on_row_diff_view_clicked(self, message: RowDiffView.Clicked) -> None:
-        """Do what a click means there; a second one opens."""
+        """Do what a click means there; a second one may open what was chosen."""
         message.stop()
         if self._stage is not None and message.target.click is not None:
             self._select(message.target.click(self._stage.scene, message.x, message.y))
-            if message.is_double and self.check_action("open", ()):
+            opens = message.is_double and message.target.opens
+            if opens and self.check_action("open", ()):
                 self.action_open()
 
     def on_row_diff_view_wheeled(self, message: RowDiffView.Wheeled) -> None:

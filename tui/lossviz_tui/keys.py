@@ -101,6 +101,8 @@ _SHOWN: dict[str, str] = {
     "left_square_bracket": "[",
     "right_square_bracket": "]",
     "slash": "/",
+    "pageup": "pgup",
+    "pagedown": "pgdn",
     "plus": "+",
     "minus": "-",
 }
@@ -123,6 +125,8 @@ KEYS: tuple[Key, ...] = (
     Key("space", "hold", "Hold", "hold this epoch, or follow", EPOCH_VIEWS, in_footer=True),
     Key("up,k", "move(-1)", "Up", "the one above"),
     Key("down,j", "move(1)", "Down", "the one below"),
+    Key("pageup", "move(-10)", "Up", "ten above", ("cctm",)),
+    Key("pagedown", "move(10)", "Down", "ten below", ("cctm",)),
     Key(
         "enter",
         "open",

@@ -57,9 +57,13 @@ def moved(scene: Scene, step: int) -> Selection:
         case "cctm":
             return cell_moved(scene, step, 0)
         case "landscape" if scene.point is not None and len(scene.point) == 2:
-            if selection.mode == "similarity":
-                return _similarity_moved(scene, step, 0)
-            return point_moved(scene, -step, 0)
+            match selection.mode:
+                case "similarity":
+                    return _similarity_moved(scene, step, 0)
+                case "cut":
+                    return scan_moved(scene, step)
+                case _:
+                    return point_moved(scene, -step, 0)
         case "landscape":
             return scan_moved(scene, step)
         case _:
@@ -140,9 +144,13 @@ def aside_moved(scene: Scene, step: int) -> Selection:
         return frame_moved(scene, step)
     if len(scene.point) == 1:
         return point_moved(scene, step, 0)
-    if scene.selection.mode == "similarity":
-        return _similarity_moved(scene, 0, step)
-    return point_moved(scene, 0, step)
+    match scene.selection.mode:
+        case "similarity":
+            return _similarity_moved(scene, 0, step)
+        case "cut":
+            return _along_cut(scene, step)
+        case _:
+            return point_moved(scene, 0, step)
 
 
 def inspection_toggled(scene: Scene) -> Selection:
@@ -173,6 +181,23 @@ def point_moved(scene: Scene, first: int, second: int) -> Selection:
             selection = replace(selection, surface=surfaces[place])
     found = [min(max(0, at), last - 1) for at, last in zip(wanted, shape, strict=True)]
     return replace(selection, point=(found[0], found[-1]))
+
+
+def _along_cut(scene: Scene, step: int) -> Selection:
+    """The cursor on the grid point next to the cut, a step further along it."""
+    picture, here = scene.shown_picture, scene.point
+    if picture is None or here is None:
+        return scene.selection
+    axes, angle = picture.result.coordinates, np.deg2rad(scene.selection.cut_degrees)
+    along = (float(np.cos(angle)), float(np.sin(angle)))
+    main = 0 if abs(along[0]) >= abs(along[1]) else 1
+    wanted = here[main] + (step if along[main] > 0 else -step)
+    found = [0, 0]
+    found[main] = min(max(0, wanted), len(axes[main]) - 1)
+    distance = axes[main][found[main]] / along[main]
+    other = 1 - main
+    found[other] = int(np.abs(axes[other] - distance * along[other]).argmin())
+    return replace(scene.selection, point=(found[0], found[1]))
 
 
 def _similarity_moved(scene: Scene, down: int, right: int) -> Selection:

@@ -80,6 +80,8 @@ def test_a_difference_has_signs_and_says_of_what(read, make_scene):
     now, before = (100 * view.rates("test", place)[2, 3] for place in (4, 0))
     words = f"cat called dog: {now - before:+.2f} points"
     assert f"{words} (epoch 5 {now:.2f} %, epoch 1 {before:.2f} %)" in text
+    wide = read(size=(160, 20), comparison="epochs", epoch=5, cell=(2, 3))
+    assert f"{words} (epoch 5: {now:.0f} of 100, {now:.2f} %; epoch 1: " in wide
 
 
 def test_the_sign_is_read_without_colours(read, make_view):

@@ -201,6 +201,20 @@ def test_two_planes_stand_side_by_side(both, two, read, size):
     assert "both on one colour scale" in text
 
 
+def test_below_wide_planes_both_profiles_are_drawn_and_the_list_marks_both(both, two, read):
+    text = read(both(two), (160, 46))
+    assert "beside train" in text
+    assert "=ego cat/dog ±0.1 e2" in text
+    assert ">ego cat/dog ±0.2 e4" in text
+    assert "beside train" not in read(both(two))
+
+
+def test_on_a_cut_the_values_at_the_cursor_stand_below_it(scene, plane, read):
+    text = read(scene(plane, mode="cut", point=(6, 2), cut_degrees=135.0))
+    assert "at ego cat +0.05, ego dog -0.05" in text
+    assert "train loss" in text
+
+
 def test_both_planes_have_one_scale(both, two):
     here = both(two)
     left = landscape.paint(here, (80, 21))

@@ -27,6 +27,8 @@ class Target:
     height: int
     click: Click | None = None
     wheel: Wheel | None = None
+    opens: bool = False
+    """Whether a second click opens what the first one chose."""
 
     def holds(self, x: int, y: int) -> bool:
         """Whether a cell lies in it."""
@@ -45,6 +47,11 @@ class Lines(list[Strip]):
     def __init__(self, lines: Iterable[Strip] = (), targets: Iterable[Target] = ()) -> None:
         super().__init__(lines)
         self.targets = tuple(targets)
+
+
+def whole(size: tuple[int, int], click: Click, *, opens: bool = False) -> Target:
+    """A target of a size in the upper left corner: all of what is painted there."""
+    return Target(left=0, top=0, width=size[0], height=size[1], click=click, opens=opens)
 
 
 def targets_of(lines: Iterable[Strip], right: int = 0, down: int = 0) -> tuple[Target, ...]:

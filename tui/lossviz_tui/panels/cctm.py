@@ -3,6 +3,7 @@
 from functools import partial
 
 import numpy as np
+from rich.cells import cell_len
 from textual.strip import Strip
 
 from lossviz_analysis.classwise.interference import symmetry
@@ -15,7 +16,7 @@ from lossviz_tui.paint.colorbar import draw_color_bar
 from lossviz_tui.paint.digits import DigitsOptions, digits_fit, digits_table, table_frame
 from lossviz_tui.paint.matrix import HeatOptions, color_range, draw_heatmap, placement
 from lossviz_tui.paint.palettes import BLUE_ORANGE, EMBER
-from lossviz_tui.paint.targets import Lines, Target
+from lossviz_tui.paint.targets import Lines, whole
 from lossviz_tui.panels.overview import nothing_counted, waiting
 from lossviz_tui.panels.texts import centred, muted, stacked, strong
 from lossviz_tui.scene import Scene
@@ -118,9 +119,7 @@ def _digits(
     frame = table_frame((count, count), names, size, options)
     choose = partial(cell_chosen, frame.entry_at, numbers, numbers)
     part = _part(rows, columns, count) if len(frame.rows) < count else ""
-    return Lines(
-        lines, [Target(left=0, top=0, width=size[0], height=size[1], click=choose)]
-    ), part
+    return Lines(lines, [whole(size, choose, opens=True)]), part
 
 
 def _heat(
@@ -160,7 +159,7 @@ def _heat(
             canvas, bar, limits, look=look, palette=options.palette, signed=is_signed
         )
     choose = partial(cell_chosen, place.entry_at, rows.tolist(), columns.tolist())
-    target = Target(left=0, top=0, width=size[0], height=size[1], click=choose)
+    target = whole(size, choose, opens=True)
     return Lines(canvas.strips(), [target])
 
 
@@ -229,21 +228,27 @@ def _read_out(scene: Scene, tables: Tables, classes: np.ndarray, width: int) -> 
     words = f"{true} {verb} {predicted}: "
     focus, other = tables.focus, tables.other
     if other is None:
-        words += f"{int(focus.counts[i, j])} of {int(focus.counts[i].sum())}, "
-        words += _percent(focus, i, j, "no examples")
+        words += f"{_count(focus, i, j)}, {_percent(focus, i, j, 'no examples')}"
     else:
         gain = 100 * (_share(focus, i, j) - _share(other, i, j))
         words += "no examples" if np.isnan(gain) else f"{gain:+.2f} points"
-        words += f" ({focus.name} {_percent(focus, i, j, '-')}, "
-        words += f"{other.name} {_percent(other, i, j, '-')})"
-    words = clean_text(words, width, ascii_only=scene.look.is_ascii)
-    canvas.put(0, 0, words)
+        sides = (focus, other)
+        short = ", ".join(f"{side.name} {_percent(side, i, j, '-')}" for side in sides)
+        long = "; ".join(
+            f"{side.name}: {_count(side, i, j)}, {_percent(side, i, j, '-')}" for side in sides
+        )
+        words += f" ({long if cell_len(words + long) + 3 <= width else short})"
+    canvas.put(0, 0, clean_text(words, width, ascii_only=scene.look.is_ascii))
     return canvas.strips()
 
 
 def _share(side: Side, true: int, predicted: int) -> float:
     total = int(side.counts[true].sum())
     return int(side.counts[true, predicted]) / total if total else float("nan")
+
+
+def _count(side: Side, true: int, predicted: int) -> str:
+    return f"{int(side.counts[true, predicted])} of {int(side.counts[true].sum())}"
 
 
 def _percent(side: Side, true: int, predicted: int, missing: str) -> str:

@@ -10,7 +10,7 @@ from lossviz_tui.navigation import cell_chosen, surface_chosen
 from lossviz_tui.paint.cells import Canvas, Size, beside, clean_text, text_line
 from lossviz_tui.paint.matrix import HeatOptions, heatmap, placement
 from lossviz_tui.paint.palettes import BLUE_ORANGE, VIRIDIS
-from lossviz_tui.paint.targets import Lines, Target
+from lossviz_tui.paint.targets import Lines, whole
 from lossviz_tui.panels.scan_point import class_fact, point_facts
 from lossviz_tui.panels.scan_values import fact_text
 from lossviz_tui.panels.texts import accent, centred, muted, stacked, strong, title_line
@@ -97,7 +97,7 @@ def _surface(
     if place is None:
         return Lines(lines)
     choose = partial(surface_chosen, place.entry_at, number)
-    return Lines(lines, [Target(left=0, top=0, width=size[0], height=size[1], click=choose)])
+    return Lines(lines, [whole(size, choose)])
 
 
 def _tile_title(scene: Scene, name: str, number: int, width: int) -> Strip:
@@ -187,7 +187,7 @@ def similarity_matrix(scene: Scene, picture: ScanPicture, size: Size) -> list[St
     place = placement((len(names), len(names)), (0, 0, *area), look=scene.look, options=options)
     if place is not None and scene.point is not None:
         choose = partial(cell_chosen, place.entry_at, order.tolist(), order.tolist())
-        target = Target(left=0, top=0, width=area[0], height=area[1], click=choose)
+        target = whole(area, choose)
         heat = Lines(heat, [target])
     ascii_only = scene.look.is_ascii
     title = title_line(clean_text(head, width, ascii_only=ascii_only), width, scene.look)

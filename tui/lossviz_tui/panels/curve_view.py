@@ -17,7 +17,7 @@ from lossviz_tui.paint.charts import (
     chart_frame,
     line_chart,
 )
-from lossviz_tui.paint.targets import Lines, Target
+from lossviz_tui.paint.targets import Lines, whole
 from lossviz_tui.panels.scan_point import point_facts
 from lossviz_tui.panels.scan_values import axis_label, drawn, fact_text
 from lossviz_tui.panels.texts import stacked, title_line
@@ -48,7 +48,8 @@ def curve_view(
         y=chance_loss(len(picture.result.geometry.class_names)), label="chance, log C"
     )
     losses, mistakes = (
-        _curves(picture, series or (picture,), quantity) for quantity in ("loss", "mistakes")
+        _curves(scene, picture, series or (picture,), quantity)
+        for quantity in ("loss", "mistakes")
     )
     axis = axis_label(scene, picture, 0) if len(series) < 2 else picture.request.kind
     t = picture.result.coordinates[0]
@@ -84,7 +85,7 @@ def _chart(scene: Scene, series: Sequence[Series], size: Size, options: ChartOpt
     frame = chart_frame(series, size, look=scene.look, options=options)
     lines = line_chart(series, size, look=scene.look, options=options)
     choose = partial(place_chosen, frame.x_at)
-    return Lines(lines, [Target(left=0, top=0, width=size[0], height=size[1], click=choose)])
+    return Lines(lines, [whole(size, choose)])
 
 
 def _cursor_fact(scene: Scene, picture: ScanPicture, point: tuple[int, ...]) -> str:
@@ -92,7 +93,10 @@ def _cursor_fact(scene: Scene, picture: ScanPicture, point: tuple[int, ...]) -> 
 
 
 def _curves(
-    focus: ScanPicture, pictures: Sequence[ScanPicture], quantity: Quantity
+    scene: Scene,
+    focus: ScanPicture,
+    pictures: Sequence[ScanPicture],
+    quantity: Quantity,
 ) -> list[Series]:
     """A curve for each scan and split; the points of one under way stand out on it."""
     found: list[Series] = []
@@ -100,7 +104,7 @@ def _curves(
         t = picture.result.coordinates[0]
         for name, split in picture.result.splits.items():
             one = drawn(split, quantity, picture.request.clip)
-            words = [name] if len(pictures) == 1 else [_member_name(pictures, picture)]
+            words = [name] if len(pictures) == 1 else [_member_name(scene, pictures, picture)]
             if len(pictures) > 1 and len(picture.result.splits) > 1:
                 words.append(name)
             curve = Series(
@@ -124,12 +128,12 @@ def _curves(
     return found
 
 
-def _member_name(pictures: Sequence[ScanPicture], picture: ScanPicture) -> str:
-    """What tells a scan from the others of its series: the epoch or the seed."""
+def _member_name(scene: Scene, pictures: Sequence[ScanPicture], picture: ScanPicture) -> str:
+    """What tells a scan from the others of its chart: epoch, seed or direction."""
     if len({one.request.epoch for one in pictures}) > 1:
         return f"e{picture.request.epoch}"
     seed = picture.request.directions[0].seed
-    return f"seed {seed}" if seed is not None else picture.request.kind
+    return f"seed {seed}" if seed is not None else axis_label(scene, picture, 0)
 
 
 def _type_facts(pictures: Sequence[ScanPicture]) -> list[str]:

@@ -9,7 +9,7 @@ from lossviz_tui.listing import asked_at
 from lossviz_tui.paint.cells import Size, beside, blank_lines, clean_text
 from lossviz_tui.panels.class_surfaces import similarity_matrix, small_multiples
 from lossviz_tui.panels.curve_view import curve_view
-from lossviz_tui.panels.plane_view import cut_view, plane_view
+from lossviz_tui.panels.plane_view import plane_view, whole_cut_view
 from lossviz_tui.panels.scan_list import list_rows, scan_list, seconds_left
 from lossviz_tui.panels.scan_values import fact_text
 from lossviz_tui.panels.side_by_side import side_by_side
@@ -91,7 +91,7 @@ def _body(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
         case "classes":
             return small_multiples(scene, picture, size)
         case "cut":
-            return cut_view(scene, picture, size)
+            return whole_cut_view(scene, picture, size)
         case "similarity":
             return similarity_matrix(scene, picture, size)
 

@@ -1,10 +1,12 @@
 """A plane of a scan: heat map with marks and the way of the checkpoints, facts, cut."""
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from rich.style import Style
 from textual.strip import Strip
 
 from lossviz_analysis.surfaces.cut import Cut, cut
@@ -14,7 +16,7 @@ from lossviz_tui.paint.charts import ChartOptions, Series, line_chart
 from lossviz_tui.paint.matrix import EntryMark, HeatOptions
 from lossviz_tui.paint.palettes import VIRIDIS
 from lossviz_tui.paint.plane import Plane, PlaneOptions, plane_picture, plane_placement
-from lossviz_tui.paint.targets import Lines, Target
+from lossviz_tui.paint.targets import Lines, whole
 from lossviz_tui.panels.scan_point import point_facts
 from lossviz_tui.panels.scan_values import (
     Drawn,
@@ -95,7 +97,7 @@ def one_plane(
     if place is None or picture is not scene.shown_picture:
         return Lines(lines)
     choose = partial(point_chosen, place.entry_at)
-    return Lines(lines, [Target(left=0, top=0, width=size[0], height=size[1], click=choose)])
+    return Lines(lines, [whole(size, choose)])
 
 
 def _cursor(scene: Scene, picture: ScanPicture) -> tuple[int, int] | None:
@@ -168,11 +170,7 @@ def narrow_facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
 def _facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     """What is known of the cursor's point and of the scan, then the cut through the centre."""
     width, height = size
-    at_cursor = [] if scene.point is None else point_facts(scene, picture, scene.point)
-    lines = [
-        *_wrapped(scene, at_cursor, width, is_strong=True),
-        *_wrapped(scene, (*head_facts(picture), *picture.facts), width, is_strong=False),
-    ]
+    lines = _all_facts(scene, picture, width)
     if scene.selection.has_cut:
         # A cut that was turned is looked at: the last facts make room for it.
         lines = lines[: max(0, height - _PROFILE_ROWS - 1)]
@@ -184,10 +182,23 @@ def _facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     )
 
 
-def _wrapped(
-    scene: Scene, facts: tuple[str, ...] | list[str], width: int, *, is_strong: bool
-) -> list[Strip]:
-    style = strong(scene.look) if is_strong else muted(scene.look)
+def _all_facts(scene: Scene, picture: ScanPicture, width: int) -> list[Strip]:
+    """The facts of the cursor's point in place of as many of the scan's, then the others.
+
+    Were they put before them, all lines would move down and be sent again, planes and all.
+    """
+    facts = [*head_facts(picture), *picture.facts]
+    if scene.point is None:
+        return _wrapped(scene, facts, width, muted(scene.look))
+    upper = _wrapped(scene, point_facts(scene, picture, scene.point), width, strong(scene.look))
+    hidden: list[Strip] = []
+    while facts and len(hidden) < len(upper):
+        hidden += _wrapped(scene, [facts.pop(0)], width, muted(scene.look))
+    filling = blank_lines((width, max(0, len(hidden) - len(upper))))
+    return [*upper, *filling, *_wrapped(scene, facts, width, muted(scene.look))]
+
+
+def _wrapped(scene: Scene, facts: Sequence[str], width: int, style: Style) -> list[Strip]:
     return [
         text_line(part, width, style)
         for text in facts
@@ -233,13 +244,33 @@ def cut_view(
             )
             curve = Series(label=words, x=profile.s, y=profile.value, color_index=len(series))
             series.append(curve)
+    cursor = _distance_along_cut(scene, picture)
     options = ChartOptions(
         title=f"cut at {scene.selection.cut_degrees:.0f} degrees",
         y_label=label,
         x_label="distance",
         integer_x=False,
         log_y=scene.selection.log,
-        cursor_x=0.0,
+        cursor_x=0.0 if cursor is None else cursor,
         empty_text="not computed yet",
     )
     return line_chart(series, size, look=scene.look, options=options)
+
+
+def _distance_along_cut(scene: Scene, picture: ScanPicture) -> float | None:
+    """Where the point under the cursor lies beside the cut; None: no cursor."""
+    point = point_in(scene, picture)
+    if point is None:
+        return None
+    t1, t2 = picture.result.coordinates
+    angle = np.deg2rad(scene.selection.cut_degrees)
+    return float(t1[point[0]] * np.cos(angle) + t2[point[-1]] * np.sin(angle))
+
+
+def whole_cut_view(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
+    """The profile by itself, with the values at the cursor below it."""
+    width, height = size
+    if scene.point is None or height < _PROFILE_ROWS:
+        return cut_view(scene, picture, size)
+    chart = cut_view(scene, picture, (width, height - 2))
+    return stacked(size, chart, narrow_facts(scene, picture, (width, 2)))

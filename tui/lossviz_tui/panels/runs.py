@@ -59,6 +59,7 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
         width=canvas.width,
         height=min(room, len(scene.runs) - first),
         click=partial(run_chosen, first),
+        opens=True,
         wheel=moved,
     )
     return Lines(canvas.strips(), [choose])

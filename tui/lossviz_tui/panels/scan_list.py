@@ -76,6 +76,8 @@ def _draw_group(canvas: Canvas, line: int, scene: Scene, group: Sequence[ScanRow
     style = accent(look) if is_here else muted(look)
     if is_here:
         canvas.put(0, line, ">", style)
+    elif any(row.scan_id == scene.selection.beside for row in group):
+        canvas.put(0, line, "=", strong(look))
     text, state_style = state_text(_word(group), look)
     share = sum(row.share for row in group) / len(group)
     text += f" {100 * share:.0f}%" if _word(group) == "running" else ""

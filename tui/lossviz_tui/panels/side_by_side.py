@@ -13,6 +13,9 @@ from lossviz_tui.scene import ScanPicture, Scene
 
 _MIN_WIDTH = 52
 _BAR_WIDTH = 11
+_PROFILE_ROWS = 10
+_EDGES = 8
+"""Columns of a plane that its coordinates take."""
 _BAR_FROM = 78
 """Cells; where there are fewer both planes are larger and without a colour bar."""
 
@@ -41,6 +44,11 @@ def _planes(scene: Scene, picture: ScanPicture, other: ScanPicture, size: Size) 
     has_bar = width >= _BAR_FROM
     half = (width - (_BAR_WIDTH if has_bar else 0) - 2) // 2
     below = 1 if scene.point is None else 3
+    # Planes are square: below wide ones there is room for their profiles.
+    rows = min(max(1, height - below - 1), (half - _EDGES) // 2 + 3)
+    profiles = height - below - 1 - rows
+    if profiles < _PROFILE_ROWS:
+        rows, profiles = max(1, height - below - 1), 0
     blocks: list[list[Strip]] = []
     for one, columns in ((other, half), (picture, width - half - 2)):
         name, split = next(iter(one.result.splits.items()))
@@ -49,13 +57,15 @@ def _planes(scene: Scene, picture: ScanPicture, other: ScanPicture, size: Size) 
             scene,
             one,
             found,
-            (columns, max(1, height - below - 1)),
+            (columns, rows),
             title=name,
             ends=(low, high),
             has_bar=has_bar and one is picture,
         )
-        blocks.append(stacked((columns, height - below), [_title(scene, one, columns)], plane))
-    return stacked(size, beside(*blocks, gap=2), _foot(scene, picture, other, (width, below)))
+        blocks.append(stacked((columns, rows + 1), [_title(scene, one, columns)], plane))
+    lower = cut_view(scene, picture, (width, profiles), other=other) if profiles else []
+    foot = _foot(scene, picture, other, (width, below))
+    return stacked(size, beside(*blocks, gap=2), lower, foot)
 
 
 def _title(scene: Scene, picture: ScanPicture, width: int) -> Strip:
