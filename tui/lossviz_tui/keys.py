@@ -46,6 +46,9 @@ _SHOWN = {
     "right_square_bracket": "]",
     "plus": "+",
     "minus": "-",
+    "slash": "/",
+    "pageup": "pgup",
+    "pagedown": "pgdn",
 }
 
 KEYS: tuple[Key, ...] = (
@@ -64,8 +67,14 @@ KEYS: tuple[Key, ...] = (
     Key("home", "first", "First", "the first epoch", EPOCH_VIEWS),
     Key("end", "set('following')", "Follow", "follow the newest epoch", EPOCH_VIEWS),
     Key("space", "hold", "Hold", "hold this epoch, or follow", EPOCH_VIEWS, in_footer=True),
+    Key("space", "mark", "Mark", "mark: draw runs together", ("runs",), in_footer=True),
+    Key(
+        "slash", "filter_runs", "Filter", "narrow the list by typing", ("runs",), in_footer=True
+    ),
     Key("up,k", "move(-1)", "Up", "the one above"),
     Key("down,j", "move(1)", "Down", "the one below"),
+    Key("pageup", "move(-10)", "Up", "ten above", ("runs", "dance", "notes")),
+    Key("pagedown", "move(10)", "Down", "ten below", ("runs", "dance", "notes")),
     Key("enter", "open", "Open", "open it", ("runs", "overview", "cctm"), in_footer=True),
     Key("escape", "set('back')", "Back", "follow again; then to the runs"),
     Key(
@@ -73,9 +82,11 @@ KEYS: tuple[Key, ...] = (
         "set('other_split')",
         "Train/test",
         "the other split",
-        ("dance", "notes", "cctm"),
+        ("overview", "dance", "notes", "cctm"),
         in_footer=True,
     ),
+    Key("m", "set('next_smoothing')", "Smooth", "smooth the curves, or not", ("overview",)),
+    Key("o", "set('other_ranking')", "Order", "pairs by rate or by score", ("dance",)),
     Key(
         "c", "classes", "Classes", "choose classes by name", ("dance", "notes"), in_footer=True
     ),

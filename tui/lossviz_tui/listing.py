@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from lossviz_analysis.store.head import RunHead, ScanHead
 from lossviz_analysis.store.reader import RunReader, RunStanding, find_runs, standing
 from lossviz_analysis.store.requests import ScanRequest
 from lossviz_analysis.store.scans import ScanReader
+from lossviz_analysis.store.schema import RUN_SUFFIX
 from lossviz_tui.liveness import stalled_word
+from lossviz_tui.paint.cells import clean_text
 
 _MAX_EPOCH = 2.0**53
 _MAX_NAME = 200
@@ -34,6 +37,16 @@ class RunRow:
     message: str
     changed: float
     """Unix time of the last record; NaN where there is none."""
+
+    @cached_property
+    def words(self) -> str:
+        """What a filter looks at, as a person reads it: name, state, model, data."""
+        said = (self.path.name.removesuffix(RUN_SUFFIX), self.word, self.model, self.dataset)
+        return " ".join(clean_text(text, _MAX_NAME) for text in said).lower()
+
+    def matches(self, text: str) -> bool:
+        """Whether every word of a text occurs in the row; of no word it does."""
+        return all(word in self.words for word in text.lower().split())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,14 +1,32 @@
 """What a person is looking at: one value for all views, replaced, never changed."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, Self
 
 Split = Literal["train", "test"]
 LandscapeMode = Literal["plane", "classes", "cut", "similarity"]
 Quantity = Literal["mistakes", "loss"]
+Ranking = Literal["rate", "score"]
 
 LANDSCAPE_MODES: tuple[LandscapeMode, ...] = ("plane", "classes", "cut", "similarity")
 TURN_DEGREES = 15.0
+MAX_CLASSES = 8
+"""Classes drawn together: there are so many colours and glyphs that can be told apart."""
+OPEN_SLOT = MAX_CLASSES - 1
+"""Colour and glyph of the open run among marked ones, unless it is marked itself."""
+MAX_MARKS = OPEN_SLOT
+SMOOTHINGS = (0.0, 0.025, 0.1)
+"""Shares of the epochs that a smoothed curve averages; 0 leaves the curves as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunMark:
+    """A run to be drawn together with the open one."""
+
+    path: Path
+    slot: int
+    """Its colour and glyph, for as long as it is marked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +40,24 @@ class Selection:
     pair: tuple[int, int] | None = None
     """The pair of the dance and of the scan form; None takes the most interfering one."""
     classes: tuple[int, ...] = ()
-    """Classes of the notes; none means those of the pair."""
+    """Classes of dance and notes, at most MAX_CLASSES; none means those of the pair."""
     all_classes: bool = False
     log: bool = False
     color_diagonal: bool = False
     cell: tuple[int, int] = (0, 1)
     """The entry in focus in the CCTM."""
     run_row: int = 0
-    """The line in focus in the list of runs."""
+    """The line in focus in the list of runs, as far as the filter shows them."""
+    run_filter: str = ""
+    """Words that the runs in the list have in common; empty shows all."""
+    marks: tuple[RunMark, ...] = ()
+    """Runs drawn together, in the order of marking."""
+    smoothing: float = 0.0
+    """One of SMOOTHINGS."""
+    ranking: Ranking = "rate"
+    """By what the pairs of the dance are ranked."""
+    note_class: int = 0
+    """The class in focus among the notes of all classes."""
     scan_id: str | None = None
     """The scan in focus; None takes the newest."""
     is_playing: bool = False

@@ -3,6 +3,7 @@
 import pytest
 
 from lossviz_analysis.store.reader import Pulse
+from lossviz_tui.gpus import Gpu, GpuSample
 from lossviz_tui.listing import ScanRow
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.panels import status
@@ -94,3 +95,27 @@ def test_trouble_is_named_while_the_old_picture_stays(read):
 def test_without_a_run_the_folder_is_named(read, tmp_path):
     first, _ = read(view=None, standing=None, folder=tmp_path, width=200)
     assert first == f"0 runs below {tmp_path}"
+
+
+def test_a_wide_line_says_what_the_gpu_does(read):
+    gpus = tuple(
+        Gpu(
+            number=k,
+            use=(0.9, 0.2)[k],
+            used_bytes=2**30,
+            total_bytes=2**34,
+            pids=frozenset({k}),
+        )
+        for k in range(2)
+    )
+    sample = (GpuSample(seconds=0.0, gpus=gpus),)
+    assert (
+        "GPU 1 of 2 20 % 1.0/16 GiB" in read(120, gpus=sample)[0]
+    )  # that of the run's process
+    assert "GPU" not in read(80, gpus=sample)[0]
+
+
+def test_with_readonly_a_paused_run_names_no_key(read):
+    paused = Standing(word="paused", message="asked to", pulse=PULSE, data_seen=100.0)
+    assert "p: go on" in read(standing=paused)[0]
+    assert "p: go on" not in read(standing=paused, readonly=True)[0]

@@ -5,8 +5,12 @@ from textual.strip import Strip
 
 from lossviz_tui.keys import VIEW_NAMES, VIEW_TITLES
 from lossviz_tui.paint.cells import Canvas, Size, clean_text
+from lossviz_tui.panels.overview import gpu_text
 from lossviz_tui.panels.texts import EXPLAINED, accent, age_text, muted, state_text, strong
 from lossviz_tui.scene import Scene
+
+_GPU_WIDTH = 110
+"""From this width on there is room for what the GPU does."""
 
 
 def paint(scene: Scene, size: Size) -> list[Strip]:
@@ -36,13 +40,15 @@ def _draw_state(canvas: Canvas, scene: Scene) -> None:
         return
     text, style = state_text(standing.word, look)
     canvas.put(0, 0, text, style)
-    right = _right(scene)
+    right = _right(scene, with_gpu=canvas.width >= _GPU_WIDTH)
     canvas.put_right(canvas.width, 0, right, muted(look))
     room = canvas.width - cell_len(right) - cell_len(text) - 3
     middle = f"{_epoch_text(scene)}  {view.path.name.removesuffix('.zarr')}"
     hint = {"failed": "  w: the log", "crashed": "  w: the log", "paused": "  p: go on"}.get(
         standing.word, ""
     )
+    if standing.word == "paused" and scene.readonly:
+        hint = ""
     if standing.message and standing.word in EXPLAINED:
         middle = standing.message
     # The middle is cut, not the hint: the rest of the sentence is in the log.
@@ -63,7 +69,7 @@ def _epoch_text(scene: Scene) -> str:
     return text
 
 
-def _right(scene: Scene) -> str:
+def _right(scene: Scene, *, with_gpu: bool) -> str:
     """Age of the newest committed data, and what the scans are doing."""
     parts: list[str] = []
     running = [row for row in scene.scans if row.word in ("running", "queued", "interrupted")]
@@ -75,6 +81,8 @@ def _right(scene: Scene) -> str:
     if scene.view is not None and scene.view.num_waiting:
         have, total = len(scene.view.class_epochs), len(scene.view)
         parts.append(f"reading {have:,} of {total:,}")
+    if scene.gpus and with_gpu:
+        parts.append(gpu_text(scene))
     if scene.trouble:
         parts.append("store unreadable")
     if scene.view is not None and len(scene.view) and scene.standing is not None:

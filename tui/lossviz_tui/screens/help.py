@@ -9,9 +9,10 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from lossviz_tui.keys import KEYS, MAX_HELP, VIEW_NAMES, VIEW_TITLES
+from lossviz_tui.keys import KEYS, MAX_HELP, VIEW_NAMES, VIEW_TITLES, Key
 
 _KEYS_WIDTH = 7
+_ARROWS = {"←": "<-", "→": "->", "↑": "up", "↓": "down"}
 
 
 class HelpScreen(ModalScreen[None]):
@@ -26,8 +27,11 @@ class HelpScreen(ModalScreen[None]):
         border: round $primary; padding: 0 1; background: $surface; }
     """
 
-    def __init__(self, view: str, how_to_read: str, *, readonly: bool) -> None:
+    def __init__(
+        self, view: str, how_to_read: str, *, readonly: bool, ascii_only: bool = False
+    ) -> None:
         super().__init__()
+        self._ascii_only = ascii_only
         self._view = view
         self._how_to_read = how_to_read
         self._readonly = readonly
@@ -52,11 +56,21 @@ class HelpScreen(ModalScreen[None]):
         text.append(f"{'1-6':{_KEYS_WIDTH}}", style="bold")
         text.append("the views; ctrl+p every command\n")
         for left, right in zip(rows[:half], [*rows[half:], None], strict=False):
-            text.append(f"{left.shown:{_KEYS_WIDTH}}", style="bold")
+            text.append(f"{self._shown(left):{_KEYS_WIDTH}}", style="bold")
             text.append(f"{left.help:{MAX_HELP}}")
             if right is not None:
-                text.append(f"{right.shown:{_KEYS_WIDTH}}", style="bold")
+                text.append(f"{self._shown(right):{_KEYS_WIDTH}}", style="bold")
                 text.append(right.help)
             text.append("\n")
         text.rstrip()
         return text
+
+    def _shown(self, key: Key) -> str:
+        """The keys, their arrows in words where there are no arrows."""
+        if not self._ascii_only:
+            return key.shown
+        for arrow, word in _ARROWS.items():
+            key_shown = key.shown.replace(arrow, word)
+            if key_shown != key.shown:
+                return key_shown
+        return key.shown
