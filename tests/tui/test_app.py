@@ -698,7 +698,7 @@ async def test_a_set_of_classes_is_chosen_and_one_of_its_pairs(app_for, run):
     async with app_for(run).run_test(size=(120, 40)) as pilot:
         await shows(pilot, "epoch 8/12")
         await pilot.press("3", "c")
-        await shows(pilot, "2 to 8 classes")
+        await shows(pilot, "2 to 8 names")
         await pilot.press(*", ship", "enter")
         await shows(pilot, "cat ⇄ dog", "■ ship", "pair 1/3 by rate")
         await pilot.press("down")

@@ -2,12 +2,13 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from lossviz_tui import overlay as overlay_module
-from lossviz_tui.overlay import TELL_SECONDS, Overlay, OverlayFollower
+from lossviz_tui.overlay import TELL_SECONDS, OverlayFollower
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr("lossviz_analysis.store.head._PAUSE_SECONDS", 0.0)
 
 
-def told(follower: OverlayFollower, *paths: Path, now: float = 0.0) -> tuple[Overlay, ...]:
+def told(follower: OverlayFollower, *paths: Path, now: float = 0.0) -> Any:
     found = follower.step(paths, now, seconds=10.0)
     assert found is not None
     return found
@@ -81,7 +82,7 @@ def test_long_runs_are_read_piece_by_piece_and_told_now_and_then(runs, monkeypat
     follower = OverlayFollower()
     numbers: list[int] = []
     for step in range(20):
-        found = follower.step(runs, step * TELL_SECONDS / 4, seconds=0.0)
+        found: Any = follower.step(runs, step * TELL_SECONDS / 4, seconds=0.0)
         if found is not None:
             numbers.append(sum(len(one.view.class_epochs) for one in found))
             assert all(len(one.view) in (4, 6) for one in found)  # scalars are whole at once

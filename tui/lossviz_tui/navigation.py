@@ -99,8 +99,9 @@ def _pair_moved(scene: Scene, step: int) -> Selection:
     place = places[0] + step if places else 0
     chosen = listed[min(max(0, place), len(listed) - 1)]
     # A chosen set stays, and one of its pairs is in focus.
-    classes = scene.selection.classes if len(scene.selection.classes) > 2 else ()
-    return replace(scene.selection, pair=(chosen.first, chosen.second), classes=classes)
+    return replace(
+        scene.selection, pair=(chosen.first, chosen.second), classes=scene.chosen_set
+    )
 
 
 def _note_class_moved(scene: Scene, step: int) -> Selection:

@@ -154,15 +154,26 @@ class Scene:
     @cached_property
     def chosen_classes(self) -> tuple[int, ...]:
         """The classes of dance and notes: those chosen, else those of the pair."""
-        return self.selection.classes or (self.pair or ())
+        return self._existing(self.selection.classes) or (self.pair or ())
+
+    @cached_property
+    def chosen_set(self) -> tuple[int, ...]:
+        """The chosen classes where they are more than a pair; else none."""
+        classes = self._existing(self.selection.classes)
+        return classes if len(classes) > 2 else ()
+
+    def _existing(self, classes: tuple[int, ...]) -> tuple[int, ...]:
+        """Those of some classes that this run has: another one may have taken its place."""
+        count = 0 if self.view is None else self.view.description.num_classes
+        return tuple(c for c in classes if c < count)
 
     @cached_property
     def listed_pairs(self) -> tuple[ListedPair, ...]:
         """The pairs to choose from, by rate or by score: of the chosen classes, else of all."""
         if self.view is None:
             return ()
-        chosen = self.selection.classes
-        if len(chosen) > 2:
+        chosen = self.chosen_set
+        if chosen:
             pairs = [(a, b) if a < b else (b, a) for a, b in itertools.combinations(chosen, 2)]
         elif self.selection.ranking == "score":
             pairs = [(p.first, p.second) for p in self.view.dances(self.selection.split)]
@@ -210,10 +221,9 @@ class Scene:
         """The chosen pair, or the one that interferes most; None where there is one class."""
         if self.view is None or self.view.description.num_classes < 2:
             return None
-        if self.selection.pair is not None:
-            return self.selection.pair
-        if len(self.selection.classes) > 1:
-            return self.selection.classes[0], self.selection.classes[1]
+        for classes in (self.selection.pair or (), self.selection.classes[:2]):
+            if len(classes) == 2 and self._existing(classes) == classes:
+                return classes[0], classes[1]
         ranked = self.ranked_pairs
         if ranked:
             return ranked[0].first, ranked[0].second

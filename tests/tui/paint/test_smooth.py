@@ -15,7 +15,7 @@ def slowly(values: list[float], window: int) -> list[float]:
     before = (window - 1) // 2
     found: list[float] = []
     for k in range(len(values)):
-        around = values[max(0, k - before) : max(0, k - before + window - max(0, before - k))]
+        around = values[max(0, k - before) : k - before + window]
         finite = [v for v in around if np.isfinite(v) and abs(v) <= LARGE]
         found.append(float(np.mean(finite)) if finite else np.nan)
     return found

@@ -5,7 +5,7 @@ import pytest
 
 from lossviz_analysis.classwise.dance import dance_score, dominance_epoch, pair_moments
 from lossviz_tui.paint.palettes import MARKERS, Look
-from lossviz_tui.panels import dance
+from lossviz_tui.panels import dance, notes
 from lossviz_tui.selection import Selection
 
 NARROW, WIDE = (80, 20), (160, 46)
@@ -70,7 +70,8 @@ def test_the_second_line_ranks_the_pair_and_counts_its_moments(make_scene, read_
     count = int(pair_moments(view.recall_of("test"), rates, 2, 3).sum())
     line = paint(make_scene, read_lines).splitlines()[1]
     assert line.startswith("pair 1/10 by rate, ")
-    assert f"▼ {count} pair moments; ↓ 0 third-class moments" in line
+    assert count == 1
+    assert "▼ 1 pair moment; ↓ 0 third-class moments" in line
 
 
 def test_both_kinds_of_moments_stand_in_both_charts_by_different_glyphs(
@@ -113,3 +114,15 @@ def test_a_large_screen_has_the_row_of_the_second_class_too(make_scene, read_lin
     assert "cat called  %" in text
     assert "dog called  %" in text
     assert "dog called  %" not in paint(make_scene, read_lines)
+
+
+@pytest.mark.parametrize("painter", [dance.paint, notes.paint])
+def test_classes_that_a_run_in_its_place_does_not_have_are_forgotten(
+    make_scene, make_view, read_lines, painter
+):
+    selection = Selection(view="dance", pair=(3, 4), classes=(3, 4, 1, 0))
+    scene = make_scene(view=make_view(num_classes=3), selection=selection)
+    assert scene.pair != (3, 4)
+    text = read_lines(painter(scene, WIDE))
+    assert "plane" in text
+    assert "car" in text

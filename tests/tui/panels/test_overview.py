@@ -70,7 +70,7 @@ def test_a_long_sentence_is_wrapped_not_cut(make_scene, make_view, read_lines):
 
 def test_a_line_says_what_has_no_chart(make_scene, read_lines):
     line = read_lines(overview.paint(make_scene(), NARROW)).splitlines()[0]
-    assert line == "epoch 8: test 84.80 %, loss 0.356, lr 0.01, |w| 28"
+    assert line == "epoch 8: test 85.40 %, loss 0.356, lr 0.01, |w| 28"
     held = make_scene(selection=Selection(view="overview", epoch=2))
     line = read_lines(overview.paint(held, NARROW)).splitlines()[0]
     assert line.endswith("lr 0.1, |w| 22")

@@ -191,7 +191,7 @@ def _facts(scene: Scene, dance: _Dance, width: int, count: int) -> list[Strip]:
         text += dominance if cell_len(head + text + dominance) <= width else ""
     canvas.put(cell_len(head), 0, text, muted(look))
     if count > 1:
-        text = clean_text(_second_line(scene, dance), width, ascii_only=False)
+        text = clean_text(_second_line(scene, dance), width, ascii_only=look.is_ascii)
         canvas.put(0, 1, text, muted(look))
     return canvas.strips()
 
@@ -203,11 +203,13 @@ def _second_line(scene: Scene, dance: _Dance) -> str:
     parts: list[str] = []
     if places:
         place = places[0]
-        text = f"pair {place + 1}/{len(listed)} by {scene.selection.ranking}"
+        count = dance.recall.shape[1]  # all pairs, of which only the first are listed
+        total = len(listed) if scene.chosen_set else count * (count - 1) // 2
+        text = f"pair {place + 1}/{total:,} by {scene.selection.ranking}"
         rate = listed[place].rate
         text += f", {100 * rate:.2f} %" if np.isfinite(rate) else ""
         parts.append(text)
-    if dance.rates is not None:
+    if dance.rates is not None and not dance.view.is_partial:
         signs = [
             mark.ascii_glyph if look.is_ascii else mark.glyph
             for mark in (_PAIR_MOMENT, _THIRD_MOMENT)
@@ -235,8 +237,7 @@ def _coverage(dance: _Dance) -> str:
 
 def _color_of(scene: Scene, dance: _Dance, true_class: int) -> int:
     """The colour and glyph of a class: its place among the chosen, or in the pair."""
-    chosen = scene.selection.classes
-    drawn = chosen if len(chosen) > 2 else (scene.pair or dance.pair)
+    drawn = scene.chosen_set or scene.pair or dance.pair
     return drawn.index(true_class) if true_class in drawn else -1
 
 
@@ -250,8 +251,7 @@ def _recalls(scene: Scene, dance: _Dance) -> tuple[list[Series], ChartOptions]:
     marks += [
         replace(_THIRD_MOMENT, x=x[e], y=100 * float(recall[e, a])) for e in dance.third_moments
     ]
-    chosen = scene.selection.classes
-    drawn = chosen if len(chosen) > 2 else dance.pair
+    drawn = scene.chosen_set or dance.pair
     drawn = (*drawn, *(c for c in dance.pair if c not in drawn))
     series = [
         Series(
@@ -304,8 +304,7 @@ def _runs_recalls(
 def _front(scene: Scene, dance: _Dance) -> list[int]:
     """The classes whose share of the first one's row is in front: its partner, the chosen."""
     a, b = dance.pair
-    chosen = scene.selection.classes if len(scene.selection.classes) > 2 else dance.pair
-    return [b, *(c for c in chosen if c not in (a, b))]
+    return [b, *(c for c in scene.chosen_set if c not in (a, b))]
 
 
 def _others(scene: Scene, dance: _Dance) -> list[int]:

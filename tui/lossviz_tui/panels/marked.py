@@ -71,7 +71,9 @@ def run_legend(runs: tuple[DrawnRun, ...], width: int, look: Look) -> list[Strip
         names = _told_apart(names, look)
     entries: list[tuple[str, str, Style]] = []
     for run, name, note in zip(runs, names, notes, strict=True):
-        text = f"{marker_for(look, run.slot)} {clean_text(name, room)}"
+        text = (
+            f"{marker_for(look, run.slot)} {clean_text(name, room, ascii_only=look.is_ascii)}"
+        )
         entries.append((text, note, category_style(look, run.slot, bold=run.is_open)))
     places: list[tuple[int, int]] = []
     row = column = 0

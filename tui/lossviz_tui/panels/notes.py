@@ -14,6 +14,7 @@ from lossviz_tui.paint.staff import MAX_PITCH, StaffOptions, staff, staff_height
 from lossviz_tui.panels.overview import nothing_counted, waiting
 from lossviz_tui.panels.texts import centred, muted, stacked, strong
 from lossviz_tui.scene import Scene
+from lossviz_tui.selection import MAX_CLASSES
 
 HELP = (
     "The note N(e, i) of class i at epoch e is the class j it is most often taken for, the j "
@@ -94,12 +95,12 @@ def _staff(
         notes_matrix(notes, names, (width, everyone), look=scene.look, options=whole),
     ]
     if chart:
-        blocks.append(_recalls(scene, (width, chart)))
+        blocks.append(_recalls(scene, chosen, (width, chart)))
     return stacked(size, *blocks)
 
 
-def _recalls(scene: Scene, size: Size) -> list[Strip]:
-    """The recalls of the chosen classes, in the colours of the staff."""
+def _recalls(scene: Scene, classes: tuple[int, ...], size: Size) -> list[Strip]:
+    """The recalls of some classes; of the chosen ones in the colours of the staff."""
     view = scene.view
     if view is None:
         return []
@@ -112,7 +113,7 @@ def _recalls(scene: Scene, size: Size) -> list[Strip]:
             color_index=k,
             marked=True,
         )
-        for k, c in enumerate(scene.chosen_classes)
+        for k, c in enumerate(classes)
     ]
     held = scene.selection.epoch is not None and scene.epoch is not None
     options = ChartOptions(
@@ -133,8 +134,14 @@ def _matrix(
         return []
     names = view.description.class_names
     width, height = size
-    area = (width, max(1, height - 1)) if height > 6 and not has_table else size
     focus = min(scene.selection.note_class, len(names) - 1)
+    said = [] if has_table or height <= 6 else _in_words(scene, notes, focus, -1, width)
+    rest = height - len(said) - len(names) - 3
+    beneath: list[Strip] = []
+    if rest >= _MIN_CHART:
+        shown_classes = dict.fromkeys((focus, *scene.chosen_classes))
+        beneath = _recalls(scene, tuple(shown_classes)[:MAX_CLASSES], (width, rest))
+    area = (width, height - len(said) - len(beneath))
     options = replace(options, cursor_class=focus)
     page = max(1, len(matrix_frame(notes, names, area, scene.look, options).lines))
     first = focus // page * page
@@ -143,10 +150,7 @@ def _matrix(
         part = f", classes {shown[0] + 1:,} to {shown[-1] + 1:,} of {len(names):,}"
         options = replace(options, row0=first, title=options.title + part)
     lines = notes_matrix(notes, names, area, look=scene.look, options=options)
-    if area == size:
-        return lines
-    said = _in_words(scene, notes, focus, -1, width)
-    return stacked(size, lines, said)
+    return stacked(size, lines, said, beneath)
 
 
 def _masters(notes: np.ndarray, num_classes: int) -> list[tuple[int, int, int]]:

@@ -8,7 +8,7 @@ from textual.strip import Strip
 
 from lossviz_tui.history import RunView
 from lossviz_tui.paint.axes import short_number
-from lossviz_tui.paint.cells import Size, beside, clean_text, text_line
+from lossviz_tui.paint.cells import Size, beside, text_line
 from lossviz_tui.paint.charts import ChartOptions, Series, line_chart
 from lossviz_tui.paint.smooth import local_mean, window_of
 from lossviz_tui.panels.marked import DrawnRun, drawn_runs, run_legend
@@ -42,6 +42,8 @@ class _Chart:
     y_label: str = ""
     curves: tuple[_Curve, ...]
     has_log: bool = False
+    is_noisy: bool = True
+    """Whether there is anything to smooth."""
 
     def compared(self, split: str) -> _Curve:
         """The curve by which runs are compared."""
@@ -70,10 +72,12 @@ _CHARTS = (
         title="learning rate",
         curves=(_Curve(column="learning_rate", color_index=2),),
         has_log=True,
+        is_noisy=False,
     ),
     _Chart(
         title="|w|, norm of all weights",
         curves=(_Curve(column="weight_norm", color_index=3),),
+        is_noisy=False,
     ),
     _Chart(
         title="images/s in training",
@@ -146,7 +150,8 @@ def _chart(scene: Scene, runs: tuple[DrawnRun, ...], chart: _Chart, size: Size) 
     view, split = scene.view, scene.selection.split
     if view is None:
         return []
-    share, is_percent = scene.selection.smoothing, chart.y_label == "%"
+    share = scene.selection.smoothing if chart.is_noisy else 0.0
+    is_percent = chart.y_label == "%"
     series: list[Series] = []
     title = chart.title
     if runs:
@@ -235,9 +240,11 @@ def _facts(scene: Scene, view: RunView, width: int) -> Strip:
         elif math.isfinite(value):
             parts.append(form.format(short_number(value)))
     parts += [gpu_text(scene)] if scene.gpus else []
-    text = f"epoch {int(view.epochs[place])}: {', '.join(parts)}"
-    text = clean_text(text, width, ascii_only=scene.look.is_ascii)
-    return text_line(text, width, muted(scene.look))
+    text = f"epoch {int(view.epochs[place])}"
+    for sign, part in zip((": ", *[", "] * len(parts)), parts, strict=False):
+        if len(text + sign + part) <= width:
+            text += sign + part
+    return text_line(text[:width], width, muted(scene.look))
 
 
 def gpu_text(scene: Scene) -> str:

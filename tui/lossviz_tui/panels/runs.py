@@ -33,7 +33,8 @@ HELP = (
     "ended."
 )
 
-_MIN_PREVIEW, _MAX_PREVIEW = 9, 30
+_MIN_PREVIEW = 9
+"""Rows of a chart of the run in focus; where there are fewer below the list there is none."""
 
 
 def paint(scene: Scene, size: Size) -> list[Strip]:
@@ -65,8 +66,7 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
     lines = canvas.strips()
     used = 1 + len(rows[first : first + room])
     if canvas.height - 1 - used >= _MIN_PREVIEW:
-        area = (canvas.width, min(_MAX_PREVIEW, canvas.height - 2 - used))
-        chart = _preview(scene, rows, focus, area)
+        chart = _preview(scene, rows, focus, (canvas.width, canvas.height - 2 - used))
         stop = canvas.height - 1
         lines = [*lines[: stop - len(chart)], *chart, *lines[stop:]]
     return lines

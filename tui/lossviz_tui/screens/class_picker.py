@@ -37,7 +37,7 @@ class ClassPicker(ModalScreen[tuple[int, ...] | None]):
         """One line to type in, one to show what it means."""
         with Vertical():
             yield Static(
-                "2 to 8 classes, the first two are the pair (names or numbers, commas)"
+                "Classes, the first two are the pair (2 to 8 names or numbers, commas)"
             )
             start = ", ".join(clean_text(self._names[c], 40) for c in self._chosen)
             yield Input(value=start, compact=True)
