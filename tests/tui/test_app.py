@@ -699,7 +699,7 @@ async def test_a_set_of_classes_is_chosen_and_one_of_its_pairs(app_for, run):
         await shows(pilot, "epoch 8/12")
         await pilot.press("3", "c")
         await shows(pilot, "2 to 8 names")
-        await pilot.press(*", ship", "enter")
+        await pilot.press("end", *", ship", "enter")
         await shows(pilot, "cat ⇄ dog", "■ ship", "pair 1/3 by rate")
         await pilot.press("down")
         await shows(pilot, "pair 2/3 by rate", "■ ship")

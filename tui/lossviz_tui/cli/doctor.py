@@ -32,7 +32,6 @@ PACKAGES = (
     "torchvision",
     "textual",
     "rich",
-    "plotext",
     "numpy",
     "zarr",
 )

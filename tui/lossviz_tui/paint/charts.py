@@ -19,7 +19,7 @@ from lossviz_tui.paint.chart_layout import (
     y_ticks,
 )
 from lossviz_tui.paint.colors import dimmed
-from lossviz_tui.paint.curves import MAX_OWNERS, Curve, rasterise
+from lossviz_tui.paint.curves import Curve, rasterise
 from lossviz_tui.paint.legend import draw_legend
 from lossviz_tui.paint.palettes import (
     ACCENT,
@@ -112,7 +112,7 @@ def _draw_curves(
     owners: dict[Style, int] = {}
     curves: list[Curve] = []
     for one in series:
-        owner = owners.setdefault(_style_of(one, look), len(owners) % MAX_OWNERS)
+        owner = owners.setdefault(_style_of(one, look), len(owners))
         if one.style != "points":
             x, y = _in_points(one, frame)
             curves.append(
@@ -167,8 +167,8 @@ def _draw_points(
     glyph = marker_for(look, -1 if one.dim else one.color_index)
     shown = usable.tolist() if one.style != "line" else []
     if one.style == "line":
-        alone = ~np.isin(usable - 1, usable) & ~np.isin(usable + 1, usable)
-        shown = usable[alone].tolist()
+        is_apart = np.diff(usable, prepend=-2, append=len(one.x) + 1) > 1
+        shown = usable[is_apart[:-1] & is_apart[1:]].tolist()
         is_plain = look.color == "none" and not look.is_ascii and not one.dim
         if (is_plain or one.marked) and len(usable):
             stride = max(1, round(len(usable) * 14 / max(1, frame.x.cells)))

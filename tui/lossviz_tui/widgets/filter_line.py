@@ -27,7 +27,6 @@ class FilterLine(Input):
             placeholder="filter: part of a name, state, model or data; escape clears",
             compact=True,
             select_on_focus=False,
-            max_length=MAX_LENGTH,
             id="filter",
         )
 
