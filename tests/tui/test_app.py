@@ -18,6 +18,7 @@ from lossviz_analysis.store.schema import ScanState
 from lossviz_tui.app import LossvizApp, Painted
 from lossviz_tui.keys import KEYS
 from lossviz_tui.options import AppOptions
+from lossviz_tui.overlay import Overlay
 from lossviz_tui.paint.cells import blank_lines
 from lossviz_tui.screens.class_picker import ClassPicker
 from lossviz_tui.screens.confirm import ConfirmScreen
@@ -647,7 +648,8 @@ async def test_what_is_pasted_into_the_filter_is_harmless(app_for, three_runs):
         await shows(pilot, "no run matches")
         text = screen_text(app)
         assert not set(text) & {"\x1b", "\u202e", "\x07"}
-        assert len(app._stage.selection.run_filter) <= 80
+        assert app._stage is not None
+        assert len(app._stage.selection.run_filter) == 80
 
 
 async def test_another_view_takes_the_filter_line_away(app_for, three_runs):
@@ -659,6 +661,10 @@ async def test_another_view_takes_the_filter_line_away(app_for, three_runs):
         await app.run_action("view('dance')")
         await shows(pilot, "[3 Dance]")
         await until(pilot, lambda: not app.query("#filter"))
+
+
+def overlays_of(app: LossvizApp) -> tuple[Overlay, ...]:
+    return () if app._stage is None else app._stage.scene.overlays
 
 
 async def test_marked_runs_are_drawn_together_and_live(app_for, three_runs, live_writer):
@@ -675,7 +681,7 @@ async def test_marked_runs_are_drawn_together_and_live(app_for, three_runs, live
         writer.commit_record(np.full((2, 5, 5), 9, np.int32), {"epoch": 9.0})
         await until(
             pilot,
-            lambda: [len(one.view or ()) for one in app._stage.scene.overlays] == [5],
+            lambda: [len(one.view or ()) for one in overlays_of(app)] == [5],
         )
         await pilot.press("1", "space", "2")
         await shows_no(pilot, "▲ one")

@@ -203,7 +203,7 @@ def by_plotext(x, y, size, charset) -> list[str]:
 def test_a_polyline_is_that_of_plotext(width, height, charset, count, seed):
     across, down = DOTS[charset]
     rng = np.random.default_rng(seed)
-    x = np.sort(rng.uniform(0, width * across - 1, count))
+    x: np.ndarray = np.sort(rng.uniform(0, width * across - 1, count))
     y = rng.uniform(0, height * down - 1, count)
     if seed % 3 == 0:
         x, y = np.round(x), np.round(y)

@@ -86,9 +86,8 @@ def test_a_smoothed_curve_says_how_and_keeps_the_raw_one(make_scene, make_view):
     assert "mean of" not in "".join(
         line.text for line in overview.paint(make_scene(view=view), (120, 46))
     )
-    colors = {
-        segment.style.color.name for line in lines for segment in line if segment.style.color
-    }
+    styles = {segment.style for line in lines for segment in line if segment.style}
+    colors = {style.color.name for style in styles if style.color}
     raw, smoothed = dimmed("#e69f00", dark=True), "#e69f00"
     assert {raw, smoothed} <= colors
 

@@ -40,7 +40,9 @@ class ClassPicker(ModalScreen[tuple[int, ...] | None]):
                 "Classes, the first two are the pair (2 to 8 names or numbers, commas)"
             )
             start = ", ".join(clean_text(self._names[c], 40) for c in self._chosen)
-            yield Input(value=start, compact=True)
+            line = Input(value=start, compact=True)
+            line.cursor_blink = False  # over a slow line nothing moves by itself
+            yield line
             yield Static("", id="matches", markup=False)
 
     def on_input_changed(self, event: Input.Changed) -> None:

@@ -12,7 +12,10 @@ MAX_LENGTH = 80
 class FilterLine(Input):
     """Says with each letter what stands there; enter keeps it, escape clears it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "clear", "Clear")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "submit", "Keep", key_display="enter"),
+        Binding("escape", "clear", "Clear"),
+    ]
 
     class Typed(Message):
         """Other words stand in the line."""
@@ -29,6 +32,7 @@ class FilterLine(Input):
             select_on_focus=False,
             id="filter",
         )
+        self.cursor_blink = False  # over a slow line nothing moves by itself
 
     def validate_value(self, value: str) -> str:
         """Without what a terminal would obey, however it was pasted."""
