@@ -136,7 +136,8 @@ def staff_height(num_lines: int, pitch: int) -> int:
 
 def gutter_width(class_names: Sequence[str], width: int) -> int:
     """Columns for the names at the left."""
-    longest = max([len(NONE_NAME), *map(cell_len, class_names)])
+    # Of megabytes only the beginning is looked at.
+    longest = max([len(NONE_NAME), *(cell_len(name[: 2 * MAX_NAME]) for name in class_names)])
     return min(MAX_NAME, longest, max(3, width // 5)) + 2 if width >= 16 else 0
 
 
