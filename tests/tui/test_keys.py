@@ -10,6 +10,7 @@ from textual import actions
 from textual.app import App
 from textual.binding import Binding
 from textual.containers import VerticalScroll
+from textual.widgets import Static
 
 from lossviz_tui import navigation
 from lossviz_tui.app import LossvizApp
@@ -130,3 +131,17 @@ def test_help_is_one_sentence_with_a_formula_and_a_source(view):
 def test_help_in_ascii_has_no_other_glyph():
     screen = HelpScreen("dance", "How to read it.", readonly=False, ascii_only=True)
     assert str(screen._text()).isascii()
+
+
+async def test_on_a_narrow_screen_the_keys_stand_in_one_column():
+    screen = HelpScreen("dance", HELPS["dance"], readonly=False)
+    app: App[None] = App()
+    async with app.run_test(size=(60, 18)) as pilot:
+        await app.push_screen(screen)
+        await pilot.pause()
+        text = str(screen.query_one(Static).render())
+        lines = [line.rstrip() for line in text.splitlines()]
+        here = {key.help for key in KEYS if "dance" in key.views and "view(" not in key.action}
+        found = [[text for text in here if line.endswith(f" {text}")] for line in lines]
+        assert {texts[0] for texts in found if texts} == here
+        assert all(len(line) < 50 for line, texts in zip(lines, found, strict=True) if texts)

@@ -1,6 +1,6 @@
 """Dancing notes: for each class, the class it is most confused with, epoch by epoch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -70,17 +70,11 @@ def _staff(
     num_lines = len(names) + 1
     needed = staff_height(num_lines, 1)
     if not has_table and height - needed >= 2:
-        lines = min(height - needed, len(names) + 1)
-        upper = staff(
-            notes, names, chosen, (width, height - lines), look=scene.look, options=options
-        )
-        head = text_line("dominated by: epochs (longest spell)", width, muted(scene.look))
-        listed = [*_listed(scene, len(names))][: lines - 1]
-        beneath = [
-            _in_words(scene, notes, c, k if k < len(chosen) else -1, width)
-            for k, c in enumerate(listed)
-        ]
-        return stacked(size, upper, [head], *beneath)
+        listed = [*_listed(scene, len(names))][: height - needed - 1]
+        beneath = _counts_in_words(scene, notes, listed, width)
+        upper = (width, height - len(beneath))
+        lines = staff(notes, names, chosen, upper, look=scene.look, options=options)
+        return stacked(size, lines, beneath)
     everyone = len(names) + 4
     pitch = min(MAX_PITCH, (height - everyone - 4) // max(1, num_lines - 1))
     if pitch < 1:
@@ -135,8 +129,12 @@ def _matrix(
     names = view.description.class_names
     width, height = size
     focus = min(scene.selection.note_class, len(names) - 1)
-    said = [] if has_table or height <= 6 else _in_words(scene, notes, focus, -1, width)
-    rest = height - len(said) - len(names) - 3
+    said: list[Strip] = []
+    rest = height - len(names) - 3
+    if not has_table and height > 6:
+        count = min(rest - 1, len(names)) if 2 < rest < _MIN_CHART else 1
+        said = _counts_in_words(scene, notes, range(focus, focus + count), width)
+    rest -= len(said)
     beneath: list[Strip] = []
     if rest >= _MIN_CHART:
         shown_classes = dict.fromkeys((focus, *scene.chosen_classes))
@@ -159,6 +157,22 @@ def _masters(notes: np.ndarray, num_classes: int) -> list[tuple[int, int, int]]:
     longest = _longest_spells(notes, num_classes)
     order = np.argsort(-counts, kind="stable")[:_MAX_MASTERS].tolist()
     return [(j, int(counts[j]), int(longest[j])) for j in order if counts[j]]
+
+
+def _counts_in_words(
+    scene: Scene, notes: np.ndarray, classes: Sequence[int], width: int
+) -> list[Strip]:
+    """By whom some classes were dominated, a line for each, several of them below a heading."""
+    view, chosen = scene.view, scene.chosen_classes
+    if view is None:
+        return []
+    head = text_line("dominated by: epochs (longest spell)", width, muted(scene.look))
+    found = [head] if len(classes) > 1 else []
+    for c in classes:
+        shown = c % view.description.num_classes  # after the last one the first again
+        is_voice = shown in chosen and not scene.selection.all_classes
+        found += _in_words(scene, notes, shown, chosen.index(shown) if is_voice else -1, width)
+    return found
 
 
 def _in_words(

@@ -1,5 +1,6 @@
 """Every key, and how to read the view at hand; one page at 80 x 24."""
 
+import itertools
 from typing import ClassVar
 
 from rich.text import Text
@@ -12,6 +13,8 @@ from textual.widgets import Static
 from lossviz_tui.keys import KEYS, MAX_HELP, VIEW_NAMES, VIEW_TITLES, Key
 
 _KEYS_WIDTH = 7
+_TWO_COLUMNS = 80
+"""Columns of the terminal from which on the keys stand in two."""
 _ARROWS = {"←": "<-", "→": "->", "↑": "up", "↓": "down"}
 
 
@@ -39,9 +42,10 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """The text."""
         with VerticalScroll():
-            yield Static(self._text(), markup=False)
+            columns = 2 if self.app.size.width >= _TWO_COLUMNS else 1
+            yield Static(self._text(columns), markup=False)
 
-    def _text(self) -> Text:
+    def _text(self, columns: int = 2) -> Text:
         text = Text()
         title = VIEW_TITLES[VIEW_NAMES.index(self._view)]
         text.append(f"{title}\n", style="bold")
@@ -52,10 +56,10 @@ class HelpScreen(ModalScreen[None]):
             if self._view in key.views and not (key.starts_work and self._readonly)
             if not key.action.startswith("view(")
         ]
-        half = -(-len(rows) // 2)
+        half = -(-len(rows) // columns)
         text.append(f"{'1-6':{_KEYS_WIDTH}}", style="bold")
         text.append("the views; ctrl+p every command\n")
-        for left, right in zip(rows[:half], [*rows[half:], None], strict=False):
+        for left, right in itertools.zip_longest(rows[:half], rows[half:]):
             text.append(f"{self._shown(left):{_KEYS_WIDTH}}", style="bold")
             text.append(f"{left.help:{MAX_HELP}}")
             if right is not None:
