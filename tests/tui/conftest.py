@@ -28,6 +28,7 @@ from lossviz_analysis.store.scan_writer import ScanWriter
 from lossviz_analysis.store.scans import ScanReader, scan_folder, submit
 from lossviz_analysis.store.schema import FIXED_COLUMNS, RunState, ScanState, cell_layout
 from lossviz_analysis.store.writer import RunWriter
+from lossviz_tui.gpus import GpuWatch
 from lossviz_tui.history import RunHistory, RunView
 from lossviz_tui.listing import scan_row
 from lossviz_tui.paint.palettes import Look
@@ -64,6 +65,18 @@ def no_power_cut():
 def nothing_remembered(tmp_path_factory: pytest.TempPathFactory, monkeypatch):
     """What a test chooses in a form is unknown to the next one."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_gpus():
+    """What a screen shows does not depend on the machine that the tests run on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lossviz_tui.tail.GpuWatch", lambda: GpuWatch(load=_nothing_installed))
+        yield
+
+
+def _nothing_installed(name: str) -> None:
+    raise ModuleNotFoundError(name)
 
 
 Check = Callable[[Sequence[Strip], tuple[int, int], Look], None]

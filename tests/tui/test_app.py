@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from textual.events import Paste
 from textual.pilot import Pilot
 
 from lossviz_analysis.store.requests import ScanRequest
@@ -17,6 +18,7 @@ from lossviz_analysis.store.schema import ScanState
 from lossviz_tui.app import LossvizApp, Painted
 from lossviz_tui.keys import KEYS
 from lossviz_tui.options import AppOptions
+from lossviz_tui.overlay import Overlay
 from lossviz_tui.paint.cells import blank_lines
 from lossviz_tui.screens.class_picker import ClassPicker
 from lossviz_tui.screens.confirm import ConfirmScreen
@@ -609,3 +611,114 @@ async def test_an_overtaken_answer_to_a_key_stays_urgent(app_for, run):
         app._select(replace(app._stage.selection, view="cctm"))
         app._repaint()
         await shows(pilot, "CCTM, test")
+
+
+@pytest.fixture
+def three_runs(make_run, tmp_path):
+    """Runs one, two and three, in this order in the list."""
+    for number, name in enumerate(("one", "two", "three"), start=1):
+        path = make_run(tmp_path / f"{name}.zarr", epochs=number + 1)
+        os.utime(path / "records" / "head" / "c.0", (100.0 - number, 100.0 - number))
+    return tmp_path
+
+
+async def test_the_list_narrows_while_one_types(app_for, three_runs):
+    app = app_for(three_runs)
+    async with app.run_test(size=SIZE) as pilot:
+        await shows(pilot, "[1 Runs]", "three")
+        await pilot.press("slash", *"thq")
+        await shows(pilot, "thq", 'no run matches "thq"')
+        await pilot.press("backspace")
+        await shows(pilot, '1 of 3 match "th"')
+        await shows_no(pilot, "one ")
+        await pilot.press("enter")
+        await until(pilot, lambda: not app.query("#filter"))
+        await shows(pilot, '1 of 3 match "th"')
+        await pilot.press("slash", "escape")
+        await shows(pilot, "one", "two", "three")
+        await until(pilot, lambda: not app.query("#filter"))
+        await pilot.press("slash", *"tw", "enter", "escape")
+        await shows(pilot, "one", "two", "three")
+        await pilot.press("slash", *"two", "enter", "enter")
+        await shows(pilot, "epoch 3/12 two", "[2 Overview]")
+
+
+async def test_what_is_pasted_into_the_filter_is_harmless(app_for, three_runs):
+    app = app_for(three_runs)
+    async with app.run_test(size=SIZE) as pilot:
+        await shows(pilot, "[1 Runs]", "three")
+        await pilot.press("slash")
+        await until(pilot, lambda: app.focused is not None)
+        app.focused.post_message(Paste("\x1b[2J\u202eevil\x07" + "x" * 10_000 + "\nmore"))
+        await shows(pilot, "no run matches")
+        text = screen_text(app)
+        assert not set(text) & {"\x1b", "\u202e", "\x07"}
+        assert app._stage is not None
+        assert len(app._stage.selection.run_filter) == 80
+
+
+async def test_another_view_takes_the_filter_line_away(app_for, three_runs):
+    app = app_for(three_runs)
+    async with app.run_test(size=SIZE) as pilot:
+        await shows(pilot, "[1 Runs]", "three")
+        await pilot.press("enter", "1", "slash")
+        await until(pilot, lambda: bool(app.query("#filter")))
+        await app.run_action("view('dance')")
+        await shows(pilot, "[3 Dance]")
+        await until(pilot, lambda: not app.query("#filter"))
+
+
+def overlays_of(app: LossvizApp) -> tuple[Overlay, ...]:
+    return () if app._stage is None else app._stage.scene.overlays
+
+
+async def test_marked_runs_are_drawn_together_and_live(app_for, three_runs, live_writer):
+    writer = live_writer(three_runs / "three.zarr")
+    async with app_for(three_runs).run_test(size=SIZE) as pilot:
+        await shows(pilot, "[1 Runs]", "> ● live", "three")
+        await pilot.press("space")
+        await shows(pilot, "● three", "1 marked")
+        await pilot.press("down", "space", "enter")
+        await shows(pilot, "[2 Overview]", "▲ one  ● three", "accuracy, test")
+        await pilot.press("3")
+        await shows(pilot, "recall of cat", "● three")
+        app = app_of(pilot)
+        writer.commit_record(np.full((2, 5, 5), 9, np.int32), {"epoch": 9.0})
+        await until(
+            pilot,
+            lambda: [len(one.view or ()) for one in overlays_of(app)] == [5],
+        )
+        await pilot.press("1", "space", "2")
+        await shows_no(pilot, "▲ one")
+
+
+async def test_a_smoothed_overview_and_pairs_by_score(app_for, run):
+    async with app_for(run).run_test(size=(120, 40)) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("m")
+        await shows(pilot, "cross-entropy, mean of 3 epochs")
+        await pilot.press("m", "m")
+        await shows_no(pilot, "mean of")
+        await pilot.press("3")
+        await shows(pilot, "by mean rate")
+        await pilot.press("o")
+        await shows(pilot, "by dance score")
+
+
+async def test_a_set_of_classes_is_chosen_and_one_of_its_pairs(app_for, run):
+    async with app_for(run).run_test(size=(120, 40)) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("3", "c")
+        await shows(pilot, "2 to 8 names")
+        await pilot.press("end", *", ship", "enter")
+        await shows(pilot, "cat ⇄ dog", "■ ship", "pair 1/3 by rate")
+        await pilot.press("down")
+        await shows(pilot, "pair 2/3 by rate", "■ ship")
+
+
+async def test_with_readonly_no_key_that_starts_work_is_named(app_for, run):
+    async with app_for(run, readonly=True).run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("6")
+        await shows(pilot, "no scans yet")
+        assert "press s" not in screen_text(app_of(pilot))

@@ -7,7 +7,12 @@ import pytest
 
 from lossviz_analysis.store.fields import StoreError
 from lossviz_tui.cctm_tables import Tables, other_run, shown_tables
-from lossviz_tui.selection import Selection
+from lossviz_tui.selection import RunMark, Selection
+
+
+def marks(*paths: Path) -> tuple[RunMark, ...]:
+    """Runs as they are marked in the list."""
+    return tuple(RunMark(path=path, slot=slot) for slot, path in enumerate(paths))
 
 
 @pytest.fixture
@@ -45,23 +50,23 @@ def test_an_epoch_minus_the_marked_one_or_the_first(tables, make_scene, marked, 
 def test_a_run_minus_the_first_other_one_marked(tables, make_run, make_scene, tmp_path):
     other = make_run(tmp_path / "other.zarr", epochs=4)
     here = make_scene().view.path
-    found = tables(comparison="runs", marked=(here, other), epoch=4, split="train")
+    found = tables(comparison="runs", marks=marks(here, other), epoch=4, split="train")
     assert found.title == "CCTM, train, epoch 4 minus other"
     assert (found.focus.name, found.other.name if found.other else "") == ("pets", "other")
     assert not np.nan_to_num(found.values()).any()
-    later = tables(comparison="runs", marked=(other,), epoch=8)
+    later = tables(comparison="runs", marks=marks(other), epoch=8)
     assert later.title.endswith("minus other at epoch 4")
 
 
 def test_without_another_run_the_sentence_says_how_to_mark_one(tables, make_scene):
     with pytest.raises(StoreError, match="mark another run in Runs"):
-        tables(comparison="runs", marked=(make_scene().view.path,))
-    assert other_run(make_scene(view=None, selection=Selection(marked=(Path("a"),)))) == Path(
-        "a"
-    )
+        tables(comparison="runs", marks=marks(make_scene().view.path))
+    assert other_run(
+        make_scene(view=None, selection=Selection(marks=marks(Path("a"))))
+    ) == Path("a")
 
 
 def test_a_run_of_other_classes_cannot_be_compared(tables, make_run, tmp_path):
     other = make_run(tmp_path / "other.zarr", names=("a", "b", "c"), epochs=8)
     with pytest.raises(StoreError, match="other has other classes"):
-        tables(comparison="runs", marked=(other,))
+        tables(comparison="runs", marks=marks(other))

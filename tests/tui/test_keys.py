@@ -8,7 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 from textual import actions
+from textual.app import App
+from textual.containers import VerticalScroll
 from textual.keys import _character_to_key
+from textual.widgets import Static
 
 from lossviz_tui import navigation
 from lossviz_tui.app import LossvizApp
@@ -24,8 +27,18 @@ from lossviz_tui.keys import (
     Key,
 )
 from lossviz_tui.options import AppOptions
+from lossviz_tui.panels import cctm, dance, landscape, notes, overview, runs
 from lossviz_tui.screens.help import HelpScreen
 from lossviz_tui.selection import Selection
+
+HELPS = {
+    "runs": runs.HELP,
+    "overview": overview.HELP,
+    "dance": dance.HELP,
+    "notes": notes.HELP,
+    "cctm": cctm.HELP,
+    "landscape": landscape.HELP,
+}
 
 
 @pytest.mark.parametrize("key", KEYS, ids=lambda key: f"{key.keys}-{key.action}")
@@ -138,3 +151,45 @@ def test_help_leaves_out_what_readonly_forbids():
     assert "ask for a scan" not in text
     assert "cancel the scan" not in text
     assert "contour lines" in text
+
+
+@pytest.mark.parametrize("readonly", [False, True])
+@pytest.mark.parametrize("view", VIEW_NAMES)
+async def test_the_help_of_every_view_fits_a_small_screen(view, readonly):
+    screen = HelpScreen(view, HELPS[view], readonly=readonly)
+    app: App[None] = App()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.push_screen(screen)
+        await pilot.pause()
+        scroll = screen.query_one(VerticalScroll)
+        assert scroll.max_scroll_y == 0
+        assert scroll.virtual_size.height <= 22
+
+
+@pytest.mark.parametrize("view", VIEW_NAMES)
+def test_help_is_one_sentence_with_a_formula_and_a_source(view):
+    text = HELPS[view]
+    assert text.endswith(".")
+    without = text.replace("et al.", "").replace("sec.", "").replace("Fig.", "")
+    assert ". " not in without[:-1].replace("0.1 %", "")
+    assert re.search(r"\((Diao|Li) et al\. 20\d\d|of Diao et al\. 2022", text)
+    assert re.search(r"CCTM\(|sum_|sum of|w\* \+|N\(e, i\)", text)
+
+
+def test_help_in_ascii_has_no_other_glyph():
+    screen = HelpScreen("dance", "How to read it.", readonly=False, ascii_only=True)
+    assert str(screen._text()).isascii()
+
+
+async def test_on_a_narrow_screen_the_keys_stand_in_one_column():
+    screen = HelpScreen("dance", HELPS["dance"], readonly=False)
+    app: App[None] = App()
+    async with app.run_test(size=(60, 18)) as pilot:
+        await app.push_screen(screen)
+        await pilot.pause()
+        text = str(screen.query_one(Static).render())
+        lines = [line.rstrip() for line in text.splitlines()]
+        here = {key.help for key in KEYS if "dance" in key.views and "view(" not in key.action}
+        found = [[text for text in here if line.endswith(f" {text}")] for line in lines]
+        assert {texts[0] for texts in found if texts} == here
+        assert all(len(line) < 50 for line, texts in zip(lines, found, strict=True) if texts)

@@ -136,7 +136,7 @@ async def test_a_click_and_the_wheel_choose_a_pair(app_for, run):
     async with app_for(run).run_test(size=(120, 30)) as pilot:
         await shows(pilot, "epoch 8/12")
         await pilot.press("3")
-        await shows(pilot, "cat ⇄ dog", "interference")
+        await shows(pilot, "cat ⇄ dog", "pairs by mean rate")
         await click(pilot, " plane ⇄ car")
         await shows(pilot, ">plane ⇄ car")
         x, y = place_of(pilot, ">plane ⇄ car")

@@ -1,10 +1,13 @@
 """What a key press does to the selection."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lossviz_analysis.classwise.dance import dance_score
+from lossviz_analysis.errors import LossvizError
 from lossviz_tui import navigation
 from lossviz_tui.listing import RunRow, ScanRow
 from lossviz_tui.navigation import (
@@ -27,11 +30,15 @@ from lossviz_tui.navigation import (
     next_entry,
     next_mode,
     next_order,
+    next_smoothing,
     next_zoom,
     other_quantity,
+    other_ranking,
     other_split,
     pair_of_cell,
     playing_toggled,
+    run_marked,
+    runs_narrowed,
     view_chosen,
     wheeled,
 )
@@ -40,7 +47,9 @@ from lossviz_tui.selection import (
     CLASS_ORDERS,
     COMPARISONS,
     LANDSCAPE_MODES,
+    MAX_MARKS,
     NUM_ZOOMS,
+    OPEN_SLOT,
     Selection,
 )
 
@@ -109,16 +118,55 @@ def test_down_goes_through_the_pairs_by_interference(at):
     assert scene.pair == (2, 3)
     second = moved(scene, 1)
     ranked = scene.ranked_pairs
+    listed = [(pair.first, pair.second, pair.rate) for pair in scene.listed_pairs]
+    assert listed == [(pair.first, pair.second, pytest.approx(pair.rate)) for pair in ranked]
     assert second.pair == (ranked[1].first, ranked[1].second)
     assert moved(replace(scene, selection=second), -1).pair == (2, 3)
     assert moved(scene, -1).pair == (2, 3)
 
 
 def test_a_pair_in_the_other_order_keeps_its_place_in_the_list(at):
-    scene = at(view="dance", pair=(3, 2), classes=(3, 2, 1))
+    scene = at(view="dance", pair=(3, 2), classes=(3, 2))
     step = moved(scene, 1)
     assert step.pair == (scene.ranked_pairs[1].first, scene.ranked_pairs[1].second)
     assert step.classes == ()
+
+
+def test_within_a_chosen_set_down_goes_through_its_pairs(at):
+    scene = at(view="dance", pair=(3, 2), classes=(3, 2, 1))
+    assert {(p.first, p.second) for p in scene.listed_pairs} == {(2, 3), (1, 3), (1, 2)}
+    step = moved(scene, 1)
+    second = scene.listed_pairs[1]
+    assert (step.pair, step.classes) == ((second.first, second.second), (3, 2, 1))
+    assert back(replace(scene, selection=step)).classes == ()
+
+
+def test_pairs_are_ranked_by_dance_score_on_request(at):
+    by_rate = at(view="dance")
+    scene = replace(by_rate, selection=other_ranking(by_rate))
+    scores = [pair.score for pair in scene.listed_pairs]
+    assert scores == sorted(scores, reverse=True)
+    first = scene.listed_pairs[0]
+    recall = scene.view.recall_of("test")
+    assert first.score == pytest.approx(dance_score(recall, first.first, first.second))
+    assert first.score == max(pair.score for pair in by_rate.listed_pairs)
+    assert other_ranking(scene).ranking == "rate"
+
+
+def test_with_all_notes_down_goes_through_the_classes(at):
+    scene = at(view="notes", all_classes=True)
+    assert moved(scene, 1).note_class == 1
+    assert moved(scene, 10).note_class == 4
+    assert moved(scene, -1).note_class == 0
+
+
+def test_smoothing_goes_round(at):
+    scene, seen = at(view="overview"), [0.0]
+    for _ in range(3):
+        scene = replace(scene, selection=next_smoothing(scene))
+        seen.append(scene.selection.smoothing)
+    assert seen[1] < seen[2]
+    assert seen[3] == seen[0]
 
 
 def test_the_cell_stays_within_the_matrix(at):
@@ -454,3 +502,84 @@ def test_on_a_cut_the_cursor_goes_along_it(scanned, degrees):
     assert seen[:4] == sorted(set(seen[:4]))
     assert seen[0] > 0
     assert seen[4] == seen[3]  # the edge
+
+
+@pytest.fixture
+def listed(make_scene):
+    """A list of so many runs, every tenth of them live."""
+
+    def build(count: int = 12, **selection) -> Scene:
+        rows = tuple(
+            RunRow(
+                path=Path(f"/runs/cifar-{k:03}.zarr"),
+                word="finished" if k % 10 else "live",
+                epoch=3,
+                epochs=12,
+                best_test_accuracy=0.8,
+                model="resnet20" if k % 2 else "vgg9",
+                dataset="pets",
+                trend=np.array([0.8]),
+                message="",
+                changed=0.0,
+            )
+            for k in range(count)
+        )
+        return make_scene(runs=rows, selection=Selection(view="runs", **selection))
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", range(12)),
+        ("CIFAR-00", range(10)),
+        ("live", (0, 10)),
+        ("resnet 1", (1, 11)),
+        ("vgg live", (0, 10)),
+        ("  ", range(12)),
+        ("\x1b[2J", ()),
+        ("(", ()),
+    ],
+)
+def test_every_word_of_a_filter_must_be_in_a_row(listed, text, found):
+    scene = listed(run_filter=text)
+    assert [row.path.stem for row in scene.shown_runs] == [f"cifar-{k:03}" for k in found]
+
+
+def test_the_run_in_focus_stays_in_focus_while_the_list_narrows(listed):
+    scene = listed(run_row=11)
+    scene = replace(scene, selection=runs_narrowed(scene, "resnet"))
+    assert (scene.selection.run_row, scene.run_in_focus.path.stem) == (5, "cifar-011")
+    assert moved(scene, 1).run_row == 5
+    scene = replace(scene, selection=back(scene))
+    assert (scene.selection.run_filter, scene.run_in_focus.path.stem) == ("", "cifar-011")
+    scene = replace(scene, selection=runs_narrowed(scene, "vgg"))
+    assert scene.run_in_focus.path.stem == "cifar-000"
+    nothing = replace(scene, selection=runs_narrowed(scene, "nothing"))
+    assert nothing.run_in_focus is None
+    assert run_marked(nothing).marks == ()
+
+
+def test_a_mark_keeps_its_glyph_until_it_is_taken_away(listed):
+    scene = listed()
+    for row in (3, 1, 2):
+        scene = replace(scene, selection=replace(scene.selection, run_row=row))
+        scene = replace(scene, selection=run_marked(scene))
+    slots = {mark.path.stem: mark.slot for mark in scene.selection.marks}
+    assert slots == {"cifar-003": 0, "cifar-001": 1, "cifar-002": 2}
+    scene = replace(scene, selection=replace(scene.selection, run_row=1))
+    scene = replace(scene, selection=run_marked(scene))
+    slots = {mark.path.stem: mark.slot for mark in scene.selection.marks}
+    assert slots == {"cifar-003": 0, "cifar-002": 2}
+
+
+def test_more_runs_than_glyphs_are_not_marked(listed):
+    scene = listed()
+    for row in range(MAX_MARKS):
+        scene = replace(scene, selection=replace(scene.selection, run_row=row))
+        scene = replace(scene, selection=run_marked(scene))
+    assert OPEN_SLOT not in {mark.slot for mark in scene.selection.marks}
+    scene = replace(scene, selection=replace(scene.selection, run_row=MAX_MARKS))
+    with pytest.raises(LossvizError, match="7 runs are marked"):
+        run_marked(scene)

@@ -1,5 +1,6 @@
 """How every view looks, at a time that stands still."""
 
+import os
 import time
 from dataclasses import dataclass, replace
 
@@ -13,6 +14,7 @@ from lossviz_tui.options import AppOptions
 from lossviz_tui.widgets.rowdiff import RowDiffView
 
 SMALL, LARGE = (80, 24), (160, 50)
+NAMES = ("plane", "car", "cat", "dog", "ship")
 PATIENCE_SECONDS = 20.0
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
 
@@ -121,6 +123,9 @@ def is_settled(app: LossvizApp) -> bool:
     fits = scene.scan is None or (
         scene.picture is not None and scene.picture.scan_id == scene.scan.scan_id
     )
+    marked = {mark.path for mark in scene.selection.marks if scene.view is not None}
+    drawn = {one.path for one in scene.overlays if one.view is not None}
+    fits = fits and marked - {scene.view.path if scene.view else None} <= drawn
     is_waiting = app.query_one("#view", RowDiffView).is_waiting
     return fits and not is_waiting and app._shown_number == app._paint_number
 
@@ -230,6 +235,39 @@ def test_a_held_epoch(shot):
 
 def test_the_notes_of_every_class(shot):
     assert shot("4", "a")
+
+
+@pytest.fixture(scope="module")
+def three_runs(make_run, tmp_path_factory):
+    """Runs of different lengths; the first in the list has other classes."""
+    folder = tmp_path_factory.mktemp("several")
+    lengths = {"cifar-big-lr": 12, "cifar-small-lr": 9, "cifar-others": 7}
+    for place, (name, epochs) in enumerate(lengths.items()):
+        names = ("yes", "no", "perhaps") if name == "cifar-others" else NAMES
+        path = make_run(folder / f"{name}.zarr", names=names, epochs=epochs)
+        os.utime(path / "records" / "head" / "c.0", (100.0 + place, 100.0 + place))
+    return folder
+
+
+@SIZES
+@pytest.mark.parametrize("key", ["2", "3"], ids=["overview", "dance"])
+def test_runs_drawn_together(shot, three_runs, key: str, size: tuple[int, int]):
+    marks = ("space", "down", "space", "down", "enter")
+    assert shot(*marks, key, size=size, path=three_runs)
+
+
+def test_the_runs_that_match(shot, three_runs):
+    assert shot(
+        "enter", "1", "space", "slash", *"lr", path=three_runs
+    )  # the folder has another name
+
+
+def test_smoothed_curves(shot):
+    assert shot("2", "m")
+
+
+def test_a_set_of_classes(shot):
+    assert shot("3", "c", "end", *", ship, car", "enter", size=LARGE)
 
 
 def test_the_scan_form(shot):

@@ -17,6 +17,7 @@ from lossviz_analysis.store.scans import cancel, scan_folder
 from lossviz_analysis.store.schema import Phase, RunState, ScanState
 from lossviz_analysis.store.writer import RunWriter
 from lossviz_tui import tail as tail_module
+from lossviz_tui.gpus import Gpu, GpuSample
 from lossviz_tui.listing import RunLister
 from lossviz_tui.messages import (
     RowsRead,
@@ -608,3 +609,30 @@ def test_a_newer_message_replaces_a_waiting_one_of_its_kind():
     one, two = TroubleChanged("a"), TroubleChanged("")
     assert two.can_replace(one)
     assert not two.can_replace(RunsListed(()))
+
+
+def test_marked_runs_are_told_and_forgotten(listener, make_run, tmp_path):
+    open_run, marked = (make_run(tmp_path / f"{name}.zarr") for name in "ab")
+    listener.tail.focus(open_run, None)
+    listener.step()
+    listener.tail.overlay((marked,))
+    (told,) = listener.step()
+    assert [(one.path, len(one.view)) for one in told.overlays] == [(marked, 8)]
+    assert listener.step() == []
+    listener.tail.overlay(())
+    assert [message.overlays for message in listener.step()] == [()]
+
+
+def test_what_the_gpus_do_is_told_when_they_were_asked(listener, clock):
+    gpu = Gpu(number=0, use=0.5, used_bytes=1, total_bytes=2)
+    asked: list[float] = []
+
+    def step(now: float) -> tuple[GpuSample, ...] | None:
+        asked.append(now)
+        return (GpuSample(seconds=now, gpus=(gpu,)),) if len(asked) == 1 else None
+
+    listener.tail._gpus.step = step
+    assert [message.gpus[-1].gpus for message in listener.step()] == [(gpu,)]
+    clock.passes(0.25)
+    assert listener.step() == []
+    assert asked == [1_000.0, 1_000.25]

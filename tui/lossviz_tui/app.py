@@ -42,6 +42,7 @@ from lossviz_tui.wire import WireDriver, on_a_wire
 if TYPE_CHECKING:
     from lossviz_tui.formats import Format
     from lossviz_tui.stage import Stage
+    from lossviz_tui.widgets.filter_line import FilterLine
 
 POLL_SECONDS = 0.25
 READING_SECONDS = 0.05
@@ -133,7 +134,9 @@ class LossvizApp(App[None]):
         )
         if self._options.trust:
             importlib.import_module("lossviz_tui.launch").trust_factories()
-        stage: Stage = module.Stage(self._path, look, self.post_message)
+        stage: Stage = module.Stage(
+            self._path, look, self.post_message, readonly=self._options.readonly
+        )
         self.post_message(StageSet(stage))
         usual = POLL_SECONDS / (SLOW_FACTOR if self._options.slow else 1.0)
         pause = usual
@@ -202,6 +205,8 @@ class LossvizApp(App[None]):
             self._stage.select(selection)
             self._repaint(urgent=True)
             self.refresh_bindings()
+            if selection.view != "runs":
+                self.query("#filter").remove()
 
     def action_view(self, name: str) -> None:
         """Another view."""
@@ -262,6 +267,26 @@ class LossvizApp(App[None]):
         """A switch of the selection."""
         self._navigate(change)
 
+    def action_mark(self) -> None:
+        """Mark the run in focus to be drawn with others, or no longer."""
+        try:
+            self._navigate("run_marked")
+        except LossvizError as error:
+            self._say(str(error), is_warning=True)
+
+    def action_filter_runs(self) -> None:
+        """Narrow the list of runs by typing."""
+        if self._stage is not None and not self.query("#filter"):
+            line = self._stage.filter_line()
+            self.mount(line, before=self.query_one(Footer))
+            line.focus()
+
+    def on_filter_line_typed(self, message: FilterLine.Typed) -> None:
+        """List the runs that match what stands there now."""
+        if self._stage is not None:
+            navigation: Any = importlib.import_module("lossviz_tui.navigation")
+            self._select(navigation.runs_narrowed(self._stage.scene, message.text))
+
     def action_turn(self, step: int) -> None:
         """Turn the cut."""
         self._navigate("cut_turned", step)
@@ -296,8 +321,9 @@ class LossvizApp(App[None]):
 
     def _classes_chosen(self, chosen: tuple[int, ...] | None) -> None:
         if self._stage is not None and chosen is not None:
-            pair = (chosen[0], chosen[1])
-            self._select(replace(self._stage.selection, pair=pair, classes=chosen))
+            pair, first = (chosen[0], chosen[1]), chosen[0]
+            kept = self._stage.selection
+            self._select(replace(kept, pair=pair, classes=chosen, note_class=first))
 
     def action_filter_classes(self) -> None:
         """Choose which classes the CCTM shows."""

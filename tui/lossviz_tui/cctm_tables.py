@@ -83,7 +83,7 @@ def marked_position(scene: Scene, view: RunView) -> int:
 def other_run(scene: Scene) -> Path | None:
     """The run to compare with: the first one marked in the list that is not the open one."""
     here = None if scene.view is None else scene.view.path
-    return next((path for path in scene.selection.marked if path != here), None)
+    return next((mark.path for mark in scene.selection.marks if mark.path != here), None)
 
 
 def _counts(view: RunView, split: Split, position: int) -> np.ndarray:

@@ -9,13 +9,15 @@ a view can be handed to another thread.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lossviz_analysis.classwise.confusion import cctm, recall
+from lossviz_analysis.classwise.dance import DancingPair, dance_scores, ranked_dances
 from lossviz_analysis.classwise.interference import UndirectedPair, undirected_pairs
 from lossviz_analysis.classwise.notes import dancing_notes
 from lossviz_analysis.store.description import RunDescription
@@ -141,6 +143,33 @@ class RunView:
             return compute()
         return self.matrices.remember(("pairs", split, int(self.records[position])), compute)
 
+    def dances(self, split: str) -> tuple[DancingPair, ...]:
+        """The pairs of classes with the highest dance scores over the class epochs."""
+        return self._remember(
+            ("dances", split), lambda: ranked_dances(self.recall_of(split), limit=_MAX_PAIRS)
+        )
+
+    def scores_of(self, split: str, classes: tuple[int, ...]) -> np.ndarray:
+        """The dance scores of every two of some classes over the class epochs."""
+        return self._remember(
+            ("scores", split, classes),
+            lambda: dance_scores(self.recall_of(split)[:, list(classes)]),
+        )
+
+    def rates_among(self, split: str, position: int, classes: tuple[int, ...]) -> np.ndarray:
+        """The entries of the CCTM of every two of some classes; raises StoreError as above."""
+        rows = self.counts_at(position)[SPLITS.index(split), list(classes)]
+        total = rows.sum(axis=1, keepdims=True)
+        entries = rows[:, list(classes)].astype(np.float64)
+        return np.divide(entries, total, out=np.full_like(entries, np.nan), where=total > 0)
+
+    def _remember(self, key: tuple[object, ...], compute: Callable[[], Any]) -> Any:  # noqa: ANN401
+        """A value that follows from the recalls of this moment, computed once."""
+        if self.matrices is None or not len(self.records):
+            return compute()
+        moment = (len(self.class_epochs), int(self.records[-1]))
+        return self.matrices.remember((*key, *moment), compute)
+
     def row_by_epoch(self, split: str, true_class: int) -> RowByEpoch:
         """One row of the CCTM over the class epochs; of large matrices as far as it is read."""
         places = np.arange(len(self.class_epochs))
@@ -172,11 +201,21 @@ class RunView:
 class RunHistory:
     """Grows with a run: reads each committed record once, as time allows.
 
-    The views it hands out read with a reader of their own, from whatever thread.
+    The views it hands out read with a reader of their own, from whatever thread. What it keeps
+    stays within budgets, COUNTS_BYTES and DERIVED_BYTES unless told otherwise.
     """
 
-    def __init__(self, reader: RunReader, *, for_views: RunReader | None = None) -> None:
+    def __init__(
+        self,
+        reader: RunReader,
+        *,
+        for_views: RunReader | None = None,
+        matrices_bytes: int | None = None,
+        derived_bytes: int | None = None,
+    ) -> None:
         self._reader = reader
+        self._matrices_budget = matrices_bytes
+        self._derived_budget = derived_bytes
         self._matrices = Matrices(for_views or RunReader(reader.path))
         num_classes = reader.description.num_classes
         self._counts_bytes = 4 * len(SPLITS) * num_classes**2
@@ -263,9 +302,11 @@ class RunHistory:
     def _thin_out(self) -> None:
         """Stay within the budgets: no matrices, then fewer epochs."""
         num_epochs = len(self._epochs)
-        if self._rows.has("counts") and num_epochs * self._counts_bytes > COUNTS_BYTES:
+        for_counts = COUNTS_BYTES if self._matrices_budget is None else self._matrices_budget
+        for_derived = DERIVED_BYTES if self._derived_budget is None else self._derived_budget
+        if self._rows.has("counts") and num_epochs * self._counts_bytes > for_counts:
             self._rows.drop("counts")
-        room = max(4, DERIVED_BYTES // self._derived_bytes)
+        room = max(4, for_derived // self._derived_bytes)
         stride = self._stride
         # Down to three quarters, so that there is room for the next ones, all of them.
         while -(-num_epochs // self._stride) > 3 * room // 4:

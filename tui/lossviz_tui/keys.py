@@ -123,10 +123,14 @@ KEYS: tuple[Key, ...] = (
     Key("home", "first", "First", "the first epoch", EPOCH_VIEWS),
     Key("end", "set('following')", "Follow", "follow the newest epoch", EPOCH_VIEWS),
     Key("space", "hold", "Hold", "hold this epoch, or follow", EPOCH_VIEWS, in_footer=True),
+    Key("space", "mark", "Mark", "mark: draw runs together", ("runs",), in_footer=True),
+    Key(
+        "slash", "filter_runs", "Filter", "narrow the list by typing", ("runs",), in_footer=True
+    ),
     Key("up,k", "move(-1)", "Up", "the one above"),
     Key("down,j", "move(1)", "Down", "the one below"),
-    Key("pageup", "move(-10)", "Up", "ten above", ("cctm",)),
-    Key("pagedown", "move(10)", "Down", "ten below", ("cctm",)),
+    Key("pageup", "move(-10)", "Up", "ten above", ("runs", "dance", "notes", "cctm")),
+    Key("pagedown", "move(10)", "Down", "ten below", ("runs", "dance", "notes", "cctm")),
     Key(
         "enter",
         "open",
@@ -141,9 +145,11 @@ KEYS: tuple[Key, ...] = (
         "set('other_split')",
         "Train/test",
         "the other split",
-        ("dance", "notes", "cctm"),
+        ("overview", "dance", "notes", "cctm"),
         in_footer=True,
     ),
+    Key("m", "set('next_smoothing')", "Smooth", "smooth the curves, or not", ("overview",)),
+    Key("o", "set('other_ranking')", "Order", "pairs by rate or by score", ("dance",)),
     Key(
         "c", "classes", "Classes", "choose classes by name", ("dance", "notes"), in_footer=True
     ),

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,16 @@ from lossviz_analysis.store.head import RunHead, ScanHead
 from lossviz_analysis.store.reader import RunReader, RunStanding, find_runs, standing
 from lossviz_analysis.store.requests import ScanRequest
 from lossviz_analysis.store.scans import ScanReader
+from lossviz_analysis.store.schema import RUN_SUFFIX, RunState
 from lossviz_tui.liveness import stalled_word
+from lossviz_tui.paint.cells import clean_text
 
 _MAX_EPOCH = 2.0**53
 _MAX_NAME = 200
 WAITING = ("queued", "interrupted")
 """States of a scan that waits for a worker."""
 _STAMP_LENGTH = len("20250102-030405")
+_ENDED = (RunState.FINISHED, RunState.FAILED, RunState.STOPPED)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,6 +43,16 @@ class RunRow:
     message: str
     changed: float
     """Unix time of the last record; NaN where there is none."""
+
+    @cached_property
+    def words(self) -> str:
+        """What a filter looks at, as a person reads it: name, state, model, data."""
+        said = (self.path.name.removesuffix(RUN_SUFFIX), self.word, self.model, self.dataset)
+        return " ".join(clean_text(text, _MAX_NAME) for text in said).lower()
+
+    def matches(self, text: str) -> bool:
+        """Whether every word of a text occurs in the row; of no word it does."""
+        return all(word in self.words for word in text.lower().split())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,10 +88,12 @@ class _Known:
     trend: np.ndarray = field(default_factory=lambda: np.empty(0))
     last: np.ndarray = field(default_factory=lambda: np.empty(0))
     """Scalars of the last record."""
+    at_rest: RunRow | None = None
+    """What the list says of a run that has ended, for as long as its head stays."""
 
 
 class RunLister:
-    """Lists runs again and again; of a run that rests it reads the head and the lock only."""
+    """Lists runs again and again; of one that has ended it reads the head only."""
 
     def __init__(self) -> None:
         self._known: dict[Path, _Known] = {}
@@ -97,10 +113,13 @@ class RunLister:
                 known = self._known[path] = _Known(RunReader(path), head.nonce)
             if known.sequence != head.sequence:
                 _read_on(known, head)
-            found = standing(known.reader, head)
-            return _row(known, found)
+            elif known.at_rest is not None:
+                return known.at_rest
+            row = _row(known, standing(known.reader, head))
         except StoreError as error:
             return _damaged(path, str(error))
+        known.at_rest = row if head.state in _ENDED else None
+        return row
 
 
 def _read_on(known: _Known, head: RunHead) -> None:

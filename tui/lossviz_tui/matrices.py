@@ -20,7 +20,7 @@ from lossviz_analysis.store.schema import SPLITS
 KEPT_BYTES = 32 * 2**20
 """For the matrices that were looked at last."""
 MAX_ROW_TABLES = 3
-PATIENCE_SECONDS = 0.02
+PATIENCE_SECONDS = 0.025
 """How long a painter waits for rows; the thread that polls reads the rest."""
 WANTED_SECONDS = 3.0
 """Rows nobody has asked for since are not read on."""
@@ -49,7 +49,7 @@ class Matrices:
         self._lock = threading.RLock()
         self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
         self._tables: OrderedDict[tuple[str, int], _RowTable] = OrderedDict()
-        self._asked = (("", -1), -np.inf)
+        self._asked: dict[tuple[str, int], float] = {}
         self._remembered: OrderedDict[object, Any] = OrderedDict()
 
     def counts(self, record: int) -> np.ndarray:
@@ -82,7 +82,7 @@ class Matrices:
             table = self._table(key, int(records.max(initial=-1)) + 1)
             missing = np.flatnonzero(~table.is_read[records])
             table.to_read = records[missing[_coarse_first(len(records), missing)]]
-            self._asked = (key, time.monotonic())
+            self._asked[key] = time.monotonic()
         self._read(key, PATIENCE_SECONDS)
         with self._lock:
             places = np.flatnonzero(table.is_read[records])
@@ -90,10 +90,14 @@ class Matrices:
 
     def read_on(self, seconds: float) -> bool:
         """Read rows that somebody waits for, for so long; whether there were any to read."""
-        key, asked = self._asked
-        if time.monotonic() - asked > WANTED_SECONDS:
-            return False
-        return self._read(key, seconds)
+        with self._lock:
+            since = time.monotonic() - WANTED_SECONDS
+            self._asked = {key: asked for key, asked in self._asked.items() if asked > since}
+            wanted = list(self._asked)
+        has_read = False
+        for key in wanted:
+            has_read = self._read(key, seconds / len(wanted)) or has_read
+        return has_read
 
     def remember(self, key: object, compute: Callable[[], Any]) -> Any:  # noqa: ANN401
         """A value that follows from a record, computed once and kept for a while."""

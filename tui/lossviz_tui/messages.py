@@ -11,8 +11,10 @@ if TYPE_CHECKING:
 
     from textual.strip import Strip
 
+    from lossviz_tui.gpus import GpuSample
     from lossviz_tui.history import RunView
     from lossviz_tui.listing import RunRow, ScanRow
+    from lossviz_tui.overlay import Overlay
     from lossviz_tui.scene import ScanPicture, Standing
 
 
@@ -29,6 +31,22 @@ class RunsListed(Replaceable):
 
     def __init__(self, runs: tuple[RunRow, ...]) -> None:
         self.runs = runs
+        super().__init__()
+
+
+class OverlaysAdvanced(Replaceable):
+    """Of the runs marked to be drawn together more was read, or others are marked."""
+
+    def __init__(self, overlays: tuple[Overlay, ...]) -> None:
+        self.overlays = overlays
+        super().__init__()
+
+
+class GpusSampled(Replaceable):
+    """The GPUs were asked again what they do."""
+
+    def __init__(self, gpus: tuple[GpuSample, ...]) -> None:
+        self.gpus = gpus
         super().__init__()
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.fields import StoreError
 from lossviz_tui.cctm_tables import shown_tables
 from lossviz_tui.class_order import place_of, shown_classes
@@ -13,7 +14,10 @@ from lossviz_tui.scene import Scene
 from lossviz_tui.selection import (
     CLASS_ORDERS,
     COMPARISONS,
+    MAX_MARKS,
     NUM_ZOOMS,
+    SMOOTHINGS,
+    RunMark,
     Selection,
 )
 
@@ -50,8 +54,10 @@ def moved(scene: Scene, step: int) -> Selection:
     selection = scene.selection
     match selection.view:
         case "runs":
-            last = max(0, len(scene.runs) - 1)
+            last = max(0, len(scene.shown_runs) - 1)
             return replace(selection, run_row=min(max(0, selection.run_row + step), last))
+        case "notes" if selection.all_classes:
+            return _note_class_moved(scene, step)
         case "dance" | "notes":
             return _pair_moved(scene, step)
         case "cctm":
@@ -68,6 +74,35 @@ def moved(scene: Scene, step: int) -> Selection:
             return scan_moved(scene, step)
         case _:
             return selection
+
+
+def runs_narrowed(scene: Scene, text: str) -> Selection:
+    """The list of runs by another filter; the run in focus stays so if it is still listed."""
+    focus = scene.run_in_focus
+    narrowed = replace(scene.selection, run_filter=text, run_row=0)
+    rows = replace(scene, selection=narrowed).shown_runs
+    paths = [row.path for row in rows]
+    row = paths.index(focus.path) if focus is not None and focus.path in paths else 0
+    return replace(narrowed, run_row=row)
+
+
+def run_marked(scene: Scene) -> Selection:
+    """The run in focus marked, to be drawn together with the open one, or no longer marked.
+
+    Raises LossvizError where too many are marked already.
+    """
+    focus, marks = scene.run_in_focus, scene.selection.marks
+    if focus is None:
+        return scene.selection
+    kept = tuple(mark for mark in marks if mark.path != focus.path)
+    if len(kept) < len(marks):
+        return replace(scene.selection, marks=kept)
+    free = sorted(set(range(MAX_MARKS)) - {mark.slot for mark in marks})
+    if not free:
+        raise LossvizError(
+            f"{MAX_MARKS} runs are marked, and more cannot be told apart; unmark one first"
+        )
+    return replace(scene.selection, marks=(*marks, RunMark(path=focus.path, slot=free[0])))
 
 
 def cell_moved(scene: Scene, down: int, right: int) -> Selection:
@@ -94,14 +129,25 @@ def cell_chosen(
 
 
 def _pair_moved(scene: Scene, step: int) -> Selection:
-    ranked = scene.ranked_pairs
-    if not ranked:
+    listed = scene.listed_pairs
+    if not listed:
         return scene.selection
     pair = scene.pair or (0, 1)
-    places = [k for k, p in enumerate(ranked) if {p.first, p.second} == set(pair)]
+    places = [k for k, p in enumerate(listed) if {p.first, p.second} == set(pair)]
     place = places[0] + step if places else 0
-    chosen = ranked[min(max(0, place), len(ranked) - 1)]
-    return replace(scene.selection, pair=(chosen.first, chosen.second), classes=())
+    chosen = listed[min(max(0, place), len(listed) - 1)]
+    # A chosen set stays, and one of its pairs is in focus.
+    return replace(
+        scene.selection, pair=(chosen.first, chosen.second), classes=scene.chosen_set
+    )
+
+
+def _note_class_moved(scene: Scene, step: int) -> Selection:
+    if scene.view is None:
+        return scene.selection
+    last = scene.view.description.num_classes - 1
+    chosen = min(max(0, scene.selection.note_class + step), last)
+    return replace(scene.selection, note_class=chosen)
 
 
 def scan_moved(scene: Scene, step: int) -> Selection:
@@ -127,7 +173,7 @@ def pair_chosen(pairs: Sequence[tuple[int, int]], scene: Scene, x: int, y: int) 
     del x
     if not 0 <= y < len(pairs):
         return scene.selection
-    return replace(scene.selection, pair=pairs[y], classes=())
+    return replace(scene.selection, pair=pairs[y], classes=scene.chosen_set)
 
 
 def scan_chosen(scan_ids: Sequence[str], scene: Scene, x: int, y: int) -> Selection:
@@ -352,6 +398,8 @@ def back(scene: Scene) -> Selection:
             return replace(selection, class_filter="")
         if selection.comparison != "rates":
             return replace(selection, comparison="rates")
+    if selection.view == "runs" and selection.run_filter:
+        return runs_narrowed(scene, "")
     if selection.epoch is not None:
         return replace(selection, epoch=None)
     if selection.pair is not None:
@@ -368,6 +416,18 @@ def other_split(scene: Scene) -> Selection:
 def log_toggled(scene: Scene) -> Selection:
     """Logarithmic instead of linear, or the other way round."""
     return replace(scene.selection, log=not scene.selection.log)
+
+
+def next_smoothing(scene: Scene) -> Selection:
+    """Curves as they are, smoothed a little, or smoothed much."""
+    place = SMOOTHINGS.index(scene.selection.smoothing) + 1
+    return replace(scene.selection, smoothing=SMOOTHINGS[place % len(SMOOTHINGS)])
+
+
+def other_ranking(scene: Scene) -> Selection:
+    """Pairs of classes by dance score instead of by rate, or the other way round."""
+    ranking = "score" if scene.selection.ranking == "rate" else "rate"
+    return replace(scene.selection, ranking=ranking)
 
 
 def all_toggled(scene: Scene) -> Selection:

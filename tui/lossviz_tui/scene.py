@@ -1,5 +1,7 @@
 """Everything a view needs to draw one moment: data, selection, terminal."""
 
+import contextlib
+import itertools
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,9 +16,11 @@ from lossviz_analysis.store.reader import Pulse
 from lossviz_analysis.store.requests import ScanRequest
 from lossviz_analysis.store.results import ScanResult
 from lossviz_analysis.store.scan_report import ScanReport
+from lossviz_tui.gpus import GpuSample
 from lossviz_tui.history import RunView
 from lossviz_tui.listing import RunRow, ScanRow, scan_groups
 from lossviz_tui.other_runs import OtherRuns
+from lossviz_tui.overlay import Overlay
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.selection import Selection
 
@@ -71,6 +75,18 @@ class ScanPicture:
     """Rank correlation of similarity and symmetrised CCTM."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ListedPair:
+    """Two classes in the list of pairs."""
+
+    first: int
+    second: int
+    rate: float
+    """(CCTM(first, second) + CCTM(second, first)) / 2 at the epoch in focus; NaN: not known."""
+    score: float
+    """Dance score over the epochs; NaN where it has none."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Scene:
     """One moment, complete."""
@@ -82,6 +98,12 @@ class Scene:
     folder: Path = Path()
     """Where runs are looked for."""
     runs: tuple[RunRow, ...] = ()
+    overlays: tuple[Overlay, ...] = ()
+    """The marked runs but the open one, as far as they are read."""
+    gpus: tuple[GpuSample, ...] = ()
+    """What the GPUs of this machine did lately, the newest last; empty where there is none."""
+    readonly: bool = False
+    """Whether keys that start or stop work are not to be spoken of."""
     scans: tuple[ScanRow, ...] = ()
     picture: ScanPicture | None = None
     siblings: tuple[ScanPicture, ...] = ()
@@ -98,6 +120,18 @@ class Scene:
     """What happened to the run in focus, shown until the next key."""
     now: float = 0.0
     """Reader's monotonic time."""
+
+    @cached_property
+    def shown_runs(self) -> tuple[RunRow, ...]:
+        """The runs that match the filter."""
+        text = self.selection.run_filter
+        return tuple(row for row in self.runs if row.matches(text)) if text else self.runs
+
+    @property
+    def run_in_focus(self) -> RunRow | None:
+        """The run under the cursor in the list."""
+        rows = self.shown_runs
+        return rows[min(self.selection.run_row, len(rows) - 1)] if rows else None
 
     @property
     def position(self) -> int | None:
@@ -129,12 +163,78 @@ class Scene:
             return ()
 
     @cached_property
+    def chosen_classes(self) -> tuple[int, ...]:
+        """The classes of dance and notes: those chosen, else those of the pair."""
+        return self._existing(self.selection.classes) or (self.pair or ())
+
+    @cached_property
+    def chosen_set(self) -> tuple[int, ...]:
+        """The chosen classes where they are more than a pair; else none."""
+        classes = self._existing(self.selection.classes)
+        return classes if len(classes) > 2 else ()
+
+    def _existing(self, classes: tuple[int, ...]) -> tuple[int, ...]:
+        """Those of some classes that this run has: another one may have taken its place."""
+        count = 0 if self.view is None else self.view.description.num_classes
+        return tuple(c for c in classes if c < count)
+
+    @cached_property
+    def listed_pairs(self) -> tuple[ListedPair, ...]:
+        """The pairs to choose from, by rate or by score: of the chosen classes, else of all."""
+        if self.view is None:
+            return ()
+        chosen = self.chosen_set
+        if chosen:
+            pairs = [(a, b) if a < b else (b, a) for a, b in itertools.combinations(chosen, 2)]
+        elif self.selection.ranking == "score":
+            pairs = [(p.first, p.second) for p in self.view.dances(self.selection.split)]
+        else:
+            pairs = [(p.first, p.second) for p in self.ranked_pairs]
+        found = self._with_numbers(pairs)
+        by_score = self.selection.ranking == "score"
+        # NaN last, equal values by class.
+        return tuple(
+            sorted(
+                found,
+                key=lambda pair: (
+                    -np.nan_to_num(pair.score if by_score else pair.rate, nan=-np.inf),
+                    pair.first,
+                    pair.second,
+                ),
+            )
+        )
+
+    def _with_numbers(self, pairs: list[tuple[int, int]]) -> list[ListedPair]:
+        """Rate and score of some pairs."""
+        view, position = self.view, self.position
+        if view is None or not pairs:
+            return []
+        classes = sorted({c for pair in pairs for c in pair})
+        place = {c: k for k, c in enumerate(classes)}
+        scores = view.scores_of(self.selection.split, tuple(classes))
+        rates = np.full((len(classes), len(classes)), np.nan)
+        with contextlib.suppress(StoreError):  # that record is damaged; the tail has said so
+            if position is not None:
+                rates = view.rates_among(self.selection.split, position, tuple(classes))
+        mean = (rates + rates.T) / 2
+        return [
+            ListedPair(
+                first=a,
+                second=b,
+                rate=float(mean[place[a], place[b]]),
+                score=float(scores[place[a], place[b]]),
+            )
+            for a, b in pairs
+        ]
+
+    @cached_property
     def pair(self) -> tuple[int, int] | None:
         """The chosen pair, or the one that interferes most; None where there is one class."""
         if self.view is None or self.view.description.num_classes < 2:
             return None
-        if self.selection.pair is not None:
-            return self.selection.pair
+        for classes in (self.selection.pair or (), self.selection.classes[:2]):
+            if len(classes) == 2 and self._existing(classes) == classes:
+                return classes[0], classes[1]
         ranked = self.ranked_pairs
         if ranked:
             return ranked[0].first, ranked[0].second

@@ -9,6 +9,7 @@ LandscapeMode = Literal["plane", "classes", "cut", "similarity"]
 Quantity = Literal["mistakes", "loss"]
 Comparison = Literal["rates", "splits", "epochs", "runs"]
 ClassOrder = Literal["index", "similarity", "recall"]
+Ranking = Literal["rate", "score"]
 
 LANDSCAPE_MODES: tuple[LandscapeMode, ...] = ("plane", "classes", "cut", "similarity")
 COMPARISONS: tuple[Comparison, ...] = ("rates", "splits", "epochs", "runs")
@@ -17,6 +18,22 @@ CLASS_ORDERS: tuple[ClassOrder, ...] = ("index", "similarity", "recall")
 NUM_ZOOMS = 3
 """The whole CCTM, an entry a point, an entry a number."""
 TURN_DEGREES = 15.0
+MAX_CLASSES = 8
+"""Classes drawn together: there are so many colours and glyphs that can be told apart."""
+OPEN_SLOT = MAX_CLASSES - 1
+"""Colour and glyph of the open run among marked ones, unless it is marked itself."""
+MAX_MARKS = OPEN_SLOT
+SMOOTHINGS = (0.0, 0.025, 0.1)
+"""Shares of the epochs that a smoothed curve averages; 0 leaves the curves as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunMark:
+    """A run to be drawn together with the open one."""
+
+    path: Path
+    slot: int
+    """Its colour and glyph, for as long as it is marked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +47,7 @@ class Selection:
     pair: tuple[int, int] | None = None
     """The pair of the dance and of the scan form; None takes the most interfering one."""
     classes: tuple[int, ...] = ()
-    """Classes of the notes; none means those of the pair."""
+    """Classes of dance and notes, at most MAX_CLASSES; none means those of the pair."""
     all_classes: bool = False
     log: bool = False
     color_diagonal: bool = False
@@ -45,10 +62,18 @@ class Selection:
     """Parts of class names, separated by commas; the CCTM shows the classes that have one."""
     marked_epoch: int | None = None
     """What the CCTM compares an epoch with; None is the first one."""
-    marked: tuple[Path, ...] = ()
-    """Runs marked in the list of runs."""
     run_row: int = 0
-    """The line in focus in the list of runs."""
+    """The line in focus in the list of runs, as far as the filter shows them."""
+    run_filter: str = ""
+    """Words that the runs in the list have in common; empty shows all."""
+    marks: tuple[RunMark, ...] = ()
+    """Runs drawn together, in the order of marking."""
+    smoothing: float = 0.0
+    """One of SMOOTHINGS."""
+    ranking: Ranking = "rate"
+    """By what the pairs of the dance are ranked."""
+    note_class: int = 0
+    """The class in focus among the notes of all classes."""
     scan_id: str | None = None
     """The scan in focus; None takes the newest."""
     is_playing: bool = False

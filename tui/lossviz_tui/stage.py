@@ -35,8 +35,10 @@ from lossviz_tui.formats import FORMATS, Format
 from lossviz_tui.history import RunView
 from lossviz_tui.keys import VIEW_NAMES, VIEW_TITLES
 from lossviz_tui.launch import WORKER_LOG, ensure_worker, pause_run, resume_run, stop_run
-from lossviz_tui.listing import moved_in_queue, with_places
+from lossviz_tui.listing import RunRow, moved_in_queue, with_places
 from lossviz_tui.messages import (
+    GpusSampled,
+    OverlaysAdvanced,
     RowsRead,
     RunAdvanced,
     RunsListed,
@@ -59,6 +61,7 @@ from lossviz_tui.screens.train_form import TrainForm
 from lossviz_tui.selection import Selection
 from lossviz_tui.tail import Tail
 from lossviz_tui.terminal import glyphs_of
+from lossviz_tui.widgets.filter_line import FilterLine
 
 _LOG_BYTES = 65_536
 _COERCED = "C.UTF-8"
@@ -84,15 +87,24 @@ _HELP: dict[str, str] = {
     "cctm": cctm.HELP,
     "landscape": landscape.HELP,
 }
+_ASCII_SIGNS = str.maketrans("▼↓┼◆○●≥×", "v!+vO@>x")
+"""The signs of the sentences as the painters draw them in ASCII."""
 
 
 class Stage:
     """The present scene and the tail that feeds it."""
 
-    def __init__(self, path: Path, look: Look, post: Callable[[Message], object]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        look: Look,
+        post: Callable[[Message], object],
+        *,
+        readonly: bool = False,
+    ) -> None:
         run, self._folder = _run_and_folder(path)
         self._look = look
-        self._scene = Scene(look=look, folder=self._folder)
+        self._scene = Scene(look=look, folder=self._folder, readonly=readonly)
         self._run = run
         self._painted: tuple[tuple[object, ...], list[Strip]] | None = None
         self._rows_read = 0
@@ -122,11 +134,15 @@ class Stage:
         """Take in what the tail told."""
         match message:
             case RunsListed():
-                self._scene = replace(self._scene, runs=message.runs)
+                self._list(message.runs)
                 if self._run is None and len(message.runs) == 1:
                     self.open_run()
             case RowsRead():
                 self._rows_read += 1
+            case OverlaysAdvanced():
+                self._scene = replace(self._scene, overlays=message.overlays)
+            case GpusSampled():
+                self._scene = replace(self._scene, gpus=message.gpus)
             case TroubleChanged():
                 self._scene = replace(self._scene, trouble=message.sentence)
             case RunAdvanced() | RunStirred() | ScansListed() | ScanFilled():
@@ -134,6 +150,15 @@ class Stage:
                     self._take_of_run(message)
             case _:
                 pass
+
+    def _list(self, runs: tuple[RunRow, ...]) -> None:
+        """Take another list of runs; the cursor stays on the run that it is on."""
+        focus, scene = self._scene.run_in_focus, replace(self._scene, runs=runs)
+        paths = [row.path for row in scene.shown_runs]
+        if focus is not None and focus.path in paths:
+            chosen = replace(scene.selection, run_row=paths.index(focus.path))
+            scene = replace(scene, selection=chosen)
+        self._scene = scene
 
     def _take_of_run(
         self, message: RunAdvanced | RunStirred | ScansListed | ScanFilled
@@ -184,7 +209,8 @@ class Stage:
             return (scene, landscape.waits_for_worker(replace(scene, now=time.monotonic())))
         if view is None or len(view) < 2 or name not in DATA_OF_VIEW:
             return (scene,)
-        return (scene.selection, view, self._rows_read)
+        gpus = scene.gpus if name == "overview" else ()
+        return (scene.selection, view, self._rows_read, scene.overlays, gpus)
 
     def paint_failure(self, size: Size, error: Exception) -> list[Strip]:
         """What stands where a view could not be drawn."""
@@ -201,17 +227,37 @@ class Stage:
 
     def how_to_read(self) -> str:
         """One sentence or two about the view in focus."""
-        return _HELP[self.selection.view]
+        text = _HELP[self.selection.view]
+        if self._look.is_ascii:
+            text = text.translate(_ASCII_SIGNS)
+        return text
 
     def open_run(self) -> None:
         """Open the run in focus in the list."""
-        rows = self._scene.runs
-        if not rows:
+        row = self._scene.run_in_focus
+        if row is None:
             return
-        row = rows[min(self.selection.run_row, len(rows) - 1)]
         if row.path != self._run:
-            kept = Selection(view="overview", run_row=self.selection.run_row)
-            self._scene = Scene(look=self._look, folder=self._folder, runs=rows, selection=kept)
+            chosen = self.selection
+            kept = Selection(
+                view="overview",
+                run_row=chosen.run_row,
+                run_filter=chosen.run_filter,
+                marks=chosen.marks,
+                smoothing=chosen.smoothing,
+                ranking=chosen.ranking,
+                split=chosen.split,
+                log=chosen.log,
+            )
+            self._scene = Scene(
+                look=self._look,
+                folder=self._folder,
+                readonly=self._scene.readonly,
+                runs=self._scene.runs,
+                overlays=self._scene.overlays,
+                gpus=self._scene.gpus,
+                selection=kept,
+            )
             self._run = row.path
         self.select(replace(self.selection, view="overview"))
 
@@ -241,12 +287,16 @@ class Stage:
             raise StoreError("open a run first")
         return ScanForm(scene, RunReader(scene.view.path))
 
+    def filter_line(self) -> FilterLine:
+        """A line to type in which runs are listed, with the present words filled in."""
+        return FilterLine(self.selection.run_filter)
+
     def class_picker(self) -> ClassPicker:
         """A line to type class names in, with the present ones filled in."""
         scene = self.scene
         if scene.view is None:
             raise StoreError("open a run first")
-        return ClassPicker(scene.view.description.class_names, notes.chosen_classes(scene))
+        return ClassPicker(scene.view.description.class_names, scene.chosen_classes)
 
     def class_filter(self) -> ClassFilter:
         """A line to type part of class names in, with the present one filled in."""
@@ -317,9 +367,9 @@ class Stage:
 
     def _run_in_focus(self) -> Path:
         """The run under the cursor in the list of runs; elsewhere the open one."""
-        rows = self._scene.runs
-        if self.selection.view == "runs" and rows:
-            return rows[min(self.selection.run_row, len(rows) - 1)].path
+        row = self._scene.run_in_focus
+        if self.selection.view == "runs" and row is not None:
+            return row.path
         if self._run is None:
             raise StoreError("open a run first")
         return self._run
@@ -444,6 +494,8 @@ class Stage:
 
     def _focus(self) -> None:
         self.tail.focus(self._run, self.selection.scan_id, self.selection.beside)
+        paths = (mark.path for mark in self.selection.marks)
+        self.tail.overlay(tuple(path for path in paths if path != self._run))
 
 
 def _run_and_folder(path: Path) -> tuple[Path | None, Path]:

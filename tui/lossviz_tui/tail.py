@@ -14,11 +14,14 @@ from lossviz_analysis.store.head import RunHead
 from lossviz_analysis.store.reader import Pulse, RunReader, standing
 from lossviz_analysis.store.scan_queue import read_order
 from lossviz_analysis.store.scans import ScanReader, find_scans
+from lossviz_tui.gpus import GpuWatch
 from lossviz_tui.history import RunHistory, RunView
 from lossviz_tui.launch import has_worker
 from lossviz_tui.listing import RunLister, RunRow, ScanRow, scan_groups, scan_row, with_places
 from lossviz_tui.liveness import PATIENCE_SECONDS, silence
 from lossviz_tui.messages import (
+    GpusSampled,
+    OverlaysAdvanced,
     RowsRead,
     RunAdvanced,
     RunsListed,
@@ -27,6 +30,7 @@ from lossviz_tui.messages import (
     ScansListed,
     TroubleChanged,
 )
+from lossviz_tui.overlay import OverlayFollower
 from lossviz_tui.picture import picture_of
 from lossviz_tui.scene import ScanPicture, Standing
 
@@ -83,6 +87,9 @@ class Tail:
         self._focusings = 0
         self._following: _Following | None = None
         self._lister = RunLister()
+        self._overlaid: tuple[Path, ...] = ()
+        self._overlays = OverlayFollower()
+        self._gpus = GpuWatch()
         self._runs: tuple[RunRow, ...] = ()
         self._listed = -math.inf
         self._trouble = ""
@@ -97,6 +104,10 @@ class Tail:
             self._focusings += 1
         self._run, self._scan_id, self._beside = run, scan_id, beside
 
+    def overlay(self, runs: tuple[Path, ...]) -> None:
+        """Read other runs along with the one followed; safe to call from any thread."""
+        self._overlaid = runs
+
     def step(self) -> bool:
         """Look once; tell what is new. Whether there is more to read at once."""
         trouble, has_more = "", False
@@ -105,6 +116,7 @@ class Tail:
                 self._list_runs()
             if self._run is not None:
                 trouble, has_more = self._follow(self._run)
+            has_more = self._look_beside() or has_more
         except StoreError as error:
             trouble = str(error)
         except Exception as error:  # noqa: BLE001  # a store may not take the screen down
@@ -120,6 +132,17 @@ class Tail:
         if [_key(row) for row in rows] != [_key(row) for row in self._runs]:
             self._runs = rows
             self._post(RunsListed(rows))
+
+    def _look_beside(self) -> bool:
+        """Look at the marked runs and at the GPUs; whether there is more to read at once."""
+        now = time.monotonic()
+        overlays = self._overlays.step(self._overlaid, now, seconds=READ_SECONDS)
+        if overlays is not None:
+            self._post(OverlaysAdvanced(overlays))
+        gpus = self._gpus.step(now)
+        if gpus is not None:
+            self._post(GpusSampled(gpus))
+        return self._overlays.has_more
 
     def _follow(self, path: Path) -> tuple[str, bool]:
         """What cannot be read of a run, and whether there is more to read of it."""

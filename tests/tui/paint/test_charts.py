@@ -1,6 +1,8 @@
+import re
 import time
 
 import numpy as np
+import plotext
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from lossviz_tui.paint.charts import (
     chart_frame,
     line_chart,
 )
-from lossviz_tui.paint.curves import Curve, rasterise
+from lossviz_tui.paint.curves import DOTS, Curve, rasterise
 from lossviz_tui.paint.palettes import Look, category_style
 
 LOOKS = [
@@ -165,6 +167,69 @@ def test_a_long_curve_is_thinned_but_keeps_its_extremes():
     glyphs, owners = rasterise([Curve(x, y * 39, 7, "*")], (50, 10), "braille")
     assert (owners[0] == 7).any()
     assert (glyphs[0] != " ").any()
+
+
+def by_plotext(x, y, size, charset) -> list[str]:
+    """One polyline as plotext draws it."""
+    across, down = DOTS[charset]
+    plotext.clear_figure()
+    plotext.limit_size(False, False)
+    plotext.plotsize(*size)
+    plotext.frame(False)
+    plotext.xaxes(False, False)
+    plotext.yaxes(False, False)
+    plotext.xticks([])
+    plotext.yticks([])
+    plotext.canvas_color("default")
+    plotext.axes_color("default")
+    plotext.xlim(0, size[0] * across - 1)
+    plotext.ylim(0, size[1] * down - 1)
+    marker = {"braille": "braille", "blocks": "hd", "ascii": "o"}[charset]
+    plotext.plot(x.tolist(), y.tolist(), marker=marker)
+    built = re.sub(r"\x1b\[[0-9;]*m", "", plotext.build())
+    plotext.clear_figure()
+    return [line.ljust(size[0]) for line in built.split("\n")[: size[1]]]
+
+
+@pytest.mark.oracle
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(2, 40),
+    st.integers(2, 12),
+    st.sampled_from(["braille", "blocks", "ascii"]),
+    st.integers(1, 60),
+    st.integers(0, 2**16),
+)
+def test_a_polyline_is_that_of_plotext(width, height, charset, count, seed):
+    across, down = DOTS[charset]
+    rng = np.random.default_rng(seed)
+    x: np.ndarray = np.sort(rng.uniform(0, width * across - 1, count))
+    y = rng.uniform(0, height * down - 1, count)
+    if seed % 3 == 0:
+        x, y = np.round(x), np.round(y)
+    glyphs, owners = rasterise([Curve(x, y, 3, "o")], (width, height), charset)
+    assert ["".join(row) for row in glyphs] == by_plotext(x, y, (width, height), charset)
+    np.testing.assert_array_equal(owners == 3, glyphs != " ")
+
+
+def test_a_later_curve_covers_the_cells_of_an_earlier_one():
+    level, rising = np.array([0.0, 19.0]), np.array([0.0, 9.0])
+    curves = [Curve(level, np.full(2, 5.0), 0, "a"), Curve(level, rising, 1, "b")]
+    alone, _ = rasterise(curves[1:], (10, 5), "blocks")
+    both, owners = rasterise(curves, (10, 5), "blocks")
+    np.testing.assert_array_equal(both[owners == 1], alone[alone != " "])
+    assert set(owners.ravel().tolist()) == {-1, 0, 1}
+
+
+def test_twelve_noisy_curves_of_100_000_epochs_on_a_large_screen_are_quick():
+    x, rng = np.arange(100_000.0), np.random.default_rng(0)
+    series = [Series(label="", x=x, y=rng.random(x.size), color_index=k) for k in range(12)]
+    spent = []
+    for _ in range(3):
+        started = time.process_time()
+        line_chart(series, (240, 90), look=Look())
+        spent.append(time.process_time() - started)
+    assert min(spent) < 1.0  # 0.2 s here; plotext took 20
 
 
 @pytest.mark.parametrize("charset", ["braille", "blocks"])

@@ -12,14 +12,16 @@ from lossviz_analysis.store.requests import DirectionSpec, ScanRequest
 from lossviz_analysis.store.scan_report import ScanReport
 from lossviz_analysis.store.scans import ScanReader
 from lossviz_analysis.store.schema import ScanState
+from lossviz_tui.gpus import Gpu, GpuSample
 from lossviz_tui.history import RunView
 from lossviz_tui.listing import RunRow, scan_row
+from lossviz_tui.overlay import Overlay
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.panels import cctm, dance, landscape, notes, overview, runs, status
 from lossviz_tui.panels.texts import age_text
 from lossviz_tui.picture import picture_of
 from lossviz_tui.scene import Scene, Standing
-from lossviz_tui.selection import LANDSCAPE_MODES, Selection
+from lossviz_tui.selection import LANDSCAPE_MODES, RunMark, Selection
 
 PAINTERS = {
     "runs": runs.paint,
@@ -444,3 +446,46 @@ def test_what_no_clock_says_is_not_an_age():
         "2d",
     ]
     assert [age_text(s) for s in (np.nan, np.inf, 1e300)] == ["?", "?", "?"]
+
+
+@pytest.mark.parametrize(
+    "name", ["eight epochs", "no examples", "being read", "thinned", "hostile"]
+)
+@pytest.mark.parametrize("panel", ["runs", "overview", "dance", "notes"])
+def test_marked_runs_chosen_sets_and_smoothed_curves_fit_too(views, check_lines, panel, name):
+    view = views[name]
+    rows = scene_of(view, Look()).runs
+    marks = tuple(RunMark(path=row.path, slot=k) for k, row in enumerate(rows))
+    broken = replace(view, recall=np.full_like(view.recall, np.nan))
+    overlays = (
+        Overlay(path=rows[0].path, view=not_finite(broken)),
+        Overlay(path=rows[1].path, view=view, trouble=HOSTILE[0]),
+        Overlay(path=rows[2].path, view=views["empty"]),
+    )
+    gpu = Gpu(number=0, use=np.nan, used_bytes=0, total_bytes=0)
+    looks = itertools.cycle(LOOKS)
+    for size in ((60, 18), (80, 24), (160, 50), (300, 100), (19, 5), (3, 3), (1, 1)):
+        for chosen in ((), (1, 0, 4, 3), (0, 4)):
+            look = next(looks)
+            selection = Selection(
+                view=panel,
+                marks=marks if size[0] % 2 == 0 else (),
+                run_filter="" if chosen else HOSTILE[0],
+                smoothing=0.1,
+                ranking="score",
+                classes=chosen,
+                pair=chosen[:2] or None,
+                note_class=99,
+                all_classes=not chosen,
+                epoch=3,
+            )
+            scene = scene_of(
+                view,
+                look,
+                selection=selection,
+                overlays=overlays,
+                gpus=(GpuSample(seconds=1.0, gpus=(gpu,)),) * 2,
+            )
+            lines = PAINTERS[panel](scene, size)
+            check_lines(lines, size, look)
+            assert_harmless(lines)

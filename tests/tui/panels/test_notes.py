@@ -1,6 +1,9 @@
 """Notes: who dominates whom, and for how long."""
 
+import re
+
 import numpy as np
+import pytest
 
 from lossviz_analysis.classwise.notes import domination_counts, longest_spells
 from lossviz_tui.panels import notes
@@ -44,4 +47,51 @@ def test_counts_and_longest_spells_beside_a_wide_staff(make_scene, read_lines):
     rows = [line.split()[-3:] for line in text.splitlines()]
     assert ["dog", str(counts[2, 3]), str(longest[2, 3])] in rows
     assert ["cat", str(counts[3, 2]), str(longest[3, 2])] in rows
-    assert "dominated by" not in paint(make_scene, read_lines)
+
+
+def test_beneath_a_small_staff_the_counts_are_in_words(make_scene, read_lines):
+    scene = make_scene()
+    found = scene.view.notes_of("test")
+    counts, longest = domination_counts(found, 5), longest_spells(found, 5).length
+    lines = paint(make_scene, read_lines).splitlines()
+    at = lines.index("dominated by: epochs (longest spell)")
+    assert lines[at + 1].split() == ["cat:", "dog", str(counts[2, 3]), f"({longest[2, 3]})"]
+    assert lines[at + 2].startswith("dog:")
+    assert lines[at + 3].startswith("plane:")
+
+
+@pytest.mark.parametrize("size", [WIDE, (300, 97)])
+def test_a_large_screen_has_every_class_and_the_recalls_too(make_scene, read_lines, size):
+    text = paint(make_scene, read_lines, size)
+    assert "dancing notes, test" in text
+    assert "every class" in text
+    assert "recall  %" in text
+    assert "\n\n\n\n\n" not in text
+
+
+@pytest.mark.parametrize("classes", [100, 1_000])
+def test_many_classes_go_page_by_page_and_none_is_skipped(
+    make_scene, make_view, read_lines, classes
+):
+    view = make_view(num_classes=classes, epochs=2)
+    seen: list[int] = []
+    focus = 0
+    while focus < classes:
+        selection = Selection(view="notes", all_classes=True, note_class=focus)
+        scene = make_scene(view=view, selection=selection)
+        text = read_lines(notes.paint(scene, NARROW))
+        title = text.splitlines()[0]
+        first, last = re.findall(r"classes ([\d,]+) to ([\d,]+) of", title)[0]
+        shown = range(int(first.replace(",", "")) - 1, int(last.replace(",", "")))
+        assert focus in shown
+        seen += [c for c in shown if c not in seen[-60:]]
+        assert text.splitlines()[-1].startswith(f"{view.description.class_names[focus]}:"[:14])
+        focus = shown[-1] + 1
+    assert seen == list(range(classes))
+
+
+def test_the_longest_spell_is_that_of_the_slow_way(make_view):
+    found = make_view(num_classes=7, epochs=60).notes_of("train")
+    longest = longest_spells(found, 7).length
+    for c in range(7):
+        assert notes._longest_spells(found[:, c], 7).tolist() == longest[c].tolist()

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from lossviz_tui.gpus import Gpu, GpuSample
+from lossviz_tui.paint.colors import dimmed
 from lossviz_tui.panels import overview
 from lossviz_tui.scene import Standing
 from lossviz_tui.selection import Selection
@@ -15,7 +17,7 @@ def test_accuracy_in_percent_and_loss_of_both_splits(make_scene, read_lines):
     text = read_lines(overview.paint(make_scene(), NARROW))
     assert "accuracy  %" in text
     assert "cross-entropy" in text
-    assert text.count("train") == text.count("test") == 2
+    assert text.count(" train") == text.count("▲ test") == 2
     assert "batches" in text
     assert "learning rate" not in text
 
@@ -64,3 +66,46 @@ def test_a_long_sentence_is_wrapped_not_cut(make_scene, make_view, read_lines):
     scene = make_scene(view=make_view(epochs=0), standing=standing)
     text = read_lines(overview.paint(scene, (60, 18)))
     assert "because the disk is gone" in " ".join(text.split())
+
+
+def test_a_line_says_what_has_no_chart(make_scene, read_lines):
+    line = read_lines(overview.paint(make_scene(), NARROW)).splitlines()[0]
+    assert line == "epoch 8: test 85.40 %, loss 0.356, lr 0.01, |w| 28"
+    held = make_scene(selection=Selection(view="overview", epoch=2))
+    line = read_lines(overview.paint(held, NARROW)).splitlines()[0]
+    assert line.endswith("lr 0.1, |w| 22")
+
+
+def test_a_smoothed_curve_says_how_and_keeps_the_raw_one(make_scene, make_view):
+    view = make_view(epochs=100)
+    smooth = Selection(view="overview", smoothing=0.1)
+    scene = make_scene(view=view, selection=smooth)
+    lines = overview.paint(scene, (120, 46))
+    text = "".join(line.text for line in lines)
+    assert "cross-entropy, mean of 11 epochs" in text
+    assert "mean of" not in "".join(
+        line.text for line in overview.paint(make_scene(view=view), (120, 46))
+    )
+    styles = {segment.style for line in lines for segment in line if segment.style}
+    colors = {style.color.name for style in styles if style.color}
+    raw, smoothed = dimmed("#e69f00", dark=True), "#e69f00"
+    assert {raw, smoothed} <= colors
+
+
+@pytest.mark.parametrize("size", [(80, 21), (160, 47), (300, 97)])
+def test_what_the_gpu_does_is_shown_where_there_is_one(make_scene, read_lines, size):
+    gpu = Gpu(number=3, use=0.87, used_bytes=10 * 2**30, total_bytes=80 * 2**30)
+    samples = tuple(GpuSample(seconds=2.0 * k, gpus=(gpu,)) for k in range(50))
+    text = read_lines(overview.paint(make_scene(gpus=samples), size))
+    assert "GPU 3 87 % 10.0/80 GiB" in text.splitlines()[0]
+    assert ("memory" in text) == (size[0] > 80)
+    assert "GPU" not in read_lines(overview.paint(make_scene(), size))
+
+
+def test_images_a_second_come_from_the_records(make_scene, make_view, read_lines):
+    view = make_view()
+    columns = (*view.description.scalar_columns[:-1], "images_per_second")
+    view = replace(view, description=replace(view.description, scalar_columns=columns))
+    text = read_lines(overview.paint(make_scene(view=view), WIDE))
+    assert "28 images/s" in text
+    assert "images/s in training" in text

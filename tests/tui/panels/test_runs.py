@@ -8,7 +8,7 @@ import pytest
 
 from lossviz_tui.listing import RunRow
 from lossviz_tui.panels import runs
-from lossviz_tui.selection import Selection
+from lossviz_tui.selection import RunMark, Selection
 
 NAME = "cifar10-resnet20-anneal-lr-1"
 ROW = RunRow(
@@ -83,3 +83,33 @@ def test_an_empty_folder_says_what_to_do(read):
     text = " ".join(" ".join(read()).split())
     assert "no runs below /runs" in text
     assert "lossviz-tui demo" in text
+
+
+def test_a_filter_says_how_many_match(make_scene, read_lines):
+    rows = tuple(replace(ROW, path=Path(f"/runs/run-{k:03}.zarr")) for k in range(400))
+    scene = make_scene(runs=rows, selection=Selection(view="runs", run_filter="run-03"))
+    lines = read_lines(runs.paint(scene, (80, 20))).splitlines()
+    assert "run-030" in lines[1]
+    assert lines[-1].endswith('10 of 400 match "run-03"')
+    nothing = replace(scene, selection=Selection(view="runs", run_filter="\x1b[31m"))
+    text = read_lines(runs.paint(nothing, (80, 20)))
+    assert 'no run matches "[31m"' in text
+    assert "escape shows all" in text
+
+
+def test_marked_runs_bear_their_glyph(make_scene, read_lines):
+    rows = tuple(replace(ROW, path=Path(f"/runs/run-{k}.zarr")) for k in range(3))
+    marks = (RunMark(path=rows[2].path, slot=1),)
+    scene = make_scene(runs=rows, selection=Selection(view="runs", marks=marks))
+    lines = read_lines(runs.paint(scene, (80, 8))).splitlines()
+    assert "▲ run-2" in lines[3]
+    assert "  run-0" in lines[1]
+    assert "1 marked, drawn together" in lines[-1]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (300, 100)])
+def test_below_a_short_list_is_the_course_of_the_run_in_focus(read, size):
+    lines = read(ROW, replace(ROW, path=Path("/runs/other.zarr")), size=size)
+    head = next(line for line in lines if line.startswith("test accuracy"))
+    assert NAME[:12] in head
+    assert not any(line.startswith("test accuracy") for line in read(ROW, size=(80, 10)))

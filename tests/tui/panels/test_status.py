@@ -6,6 +6,7 @@ import pytest
 
 from lossviz_analysis.store.reader import Pulse
 from lossviz_analysis.store.schema import Phase
+from lossviz_tui.gpus import Gpu, GpuSample
 from lossviz_tui.keys import VIEW_NAMES, VIEW_TITLES
 from lossviz_tui.listing import ScanRow
 from lossviz_tui.paint.palettes import Look
@@ -124,3 +125,27 @@ def test_a_click_on_a_tab_opens_its_view(make_scene):
         f"{number} {title}": name
         for number, (name, title) in enumerate(zip(VIEW_NAMES, VIEW_TITLES, strict=True), 1)
     }
+
+
+def test_a_wide_line_says_what_the_gpu_does(read):
+    gpus = tuple(
+        Gpu(
+            number=k,
+            use=(0.9, 0.2)[k],
+            used_bytes=2**30,
+            total_bytes=2**34,
+            pids=frozenset({k}),
+        )
+        for k in range(2)
+    )
+    sample = (GpuSample(seconds=0.0, gpus=gpus),)
+    assert (
+        "GPU 1 of 2 20 % 1.0/16 GiB" in read(120, gpus=sample)[0]
+    )  # that of the run's process
+    assert "GPU" not in read(80, gpus=sample)[0]
+
+
+def test_with_readonly_a_paused_run_names_no_key(read):
+    paused = Standing(word="paused", message="asked to", pulse=PULSE, data_seen=100.0)
+    assert "p: go on" in read(standing=paused)[0]
+    assert "p: go on" not in read(standing=paused, readonly=True)[0]

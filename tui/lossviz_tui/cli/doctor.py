@@ -33,7 +33,6 @@ PACKAGES = (
     "torchvision",
     "textual",
     "rich",
-    "plotext",
     "numpy",
     "zarr",
 )

@@ -41,7 +41,7 @@ class Scale:
         if self.cells < 1 or not (span > 0 and abs(position - self.low) <= 2 * span):
             return None
         points = self.cells * self.dots
-        # Rounding first, so that 2.4999999 and 2.5 do not part: plotext does the same.
+        # Rounding first, so that 2.4999999 and 2.5 do not part: the curves do the same.
         offset = round((position - self.low) / span * (points - 1), 8)
         point = math.floor(0.5 + offset)
         return point // self.dots if 0 <= point < points else None

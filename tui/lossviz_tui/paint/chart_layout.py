@@ -31,6 +31,10 @@ class Series:
     style: Literal["line", "points", "both"] = "line"
     bold: bool = False
     """The curve in focus: drawn last, on top of the others."""
+    marked: bool = False
+    """Whether its glyph stands along it: one of many curves, where a colour is not enough."""
+    dim: bool = False
+    """Drawn behind the others in a weaker colour: what a smoothed curve was made of."""
 
 
 @dataclass(frozen=True, kw_only=True)

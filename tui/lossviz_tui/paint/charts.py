@@ -18,15 +18,18 @@ from lossviz_tui.paint.chart_layout import (
     chart_frame,
     y_ticks,
 )
-from lossviz_tui.paint.curves import MAX_OWNERS, Curve, rasterise
+from lossviz_tui.paint.colors import dimmed
+from lossviz_tui.paint.curves import Curve, rasterise
 from lossviz_tui.paint.legend import draw_legend
 from lossviz_tui.paint.palettes import (
     ACCENT,
     FAINT,
     MUTED,
     TEXT,
+    Ink,
     Look,
     as_values,
+    category_ink,
     category_style,
     marker_for,
     style_for,
@@ -50,7 +53,7 @@ def line_chart(
     options = options or ChartOptions()
     canvas = Canvas(size)
     frame = chart_frame(series, size, look=look, options=options)
-    ordered = sorted(series, key=lambda one: (one.bold, one.color_index >= 0))
+    ordered = sorted(series, key=lambda one: (one.bold, one.color_index >= 0 and not one.dim))
     _draw_grid(canvas, frame, look)
     _draw_levels(canvas, frame, look, options.h_lines)
     _draw_cursor_line(canvas, frame, look, options.cursor_x)
@@ -106,17 +109,18 @@ def _draw_curves(
     canvas: Canvas, frame: ChartFrame, look: Look, series: Sequence[Series]
 ) -> bool:
     """Draw the curves; False if none has a point to show."""
-    owners: dict[tuple[int, bool], int] = {}
+    owners: dict[Style, int] = {}
     curves: list[Curve] = []
     for one in series:
-        owner = owners.setdefault((one.color_index, one.bold), len(owners) % MAX_OWNERS)
+        owner = owners.setdefault(_style_of(one, look), len(owners))
         if one.style != "points":
             x, y = _in_points(one, frame)
-            curves.append(Curve(x, y, owner, marker_for(look, one.color_index)))
+            curves.append(
+                Curve(x, y, owner, marker_for(look, -1 if one.dim else one.color_index))
+            )
     area = (frame.x.cells, frame.y.cells)
     glyphs, who = rasterise(curves, area, look.charset)
-    table = [category_style(look, index, bold=bold) for index, bold in owners]
-    inks = np.array([canvas.ink_of(style) for style in table] or [0], dtype=np.int32)
+    inks = np.array([canvas.ink_of(style) for style in owners] or [0], dtype=np.int32)
     rows = slice(frame.top, frame.top + area[1])
     columns = slice(frame.left, frame.left + area[0])
     room = canvas.glyphs[rows, columns].shape
@@ -125,6 +129,16 @@ def _draw_curves(
     canvas.inks[rows, columns][drawn] = inks[who[: room[0], : room[1]][drawn]]
     finite = [_draw_points(canvas, frame, look, one, k) for k, one in enumerate(series)]
     return any(finite)
+
+
+def _style_of(one: Series, look: Look) -> Style:
+    """The style of a curve; a dim one is grey where there are no weaker colours."""
+    if not one.dim:
+        return category_style(look, one.color_index, bold=one.bold)
+    if one.color_index < 0 or not look.has_palette:
+        return style_for(look, MUTED)
+    ink = category_ink(look, one.color_index)
+    return style_for(look, Ink(dimmed(ink.rgb, dark=look.dark), ""))
 
 
 def _in_points(one: Series, frame: ChartFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -149,14 +163,14 @@ def _draw_points(
     A lone point is no line, and without colours the marker tells the curves apart.
     """
     usable = np.flatnonzero(np.isfinite(one.x) & np.isfinite(one.y))
-    style = category_style(look, one.color_index, bold=one.bold)
-    glyph = marker_for(look, one.color_index)
+    style = _style_of(one, look)
+    glyph = marker_for(look, -1 if one.dim else one.color_index)
     shown = usable.tolist() if one.style != "line" else []
     if one.style == "line":
-        is_gap = np.diff(usable) > 1
-        alone = np.append(True, is_gap) & np.append(is_gap, True)
-        shown = usable[alone[: len(usable)]].tolist()
-        if look.color == "none" and not look.is_ascii and len(usable):
+        is_apart = np.diff(usable, prepend=-2, append=len(one.x) + 1) > 1
+        shown = usable[is_apart[:-1] & is_apart[1:]].tolist()
+        is_plain = look.color == "none" and not look.is_ascii and not one.dim
+        if (is_plain or one.marked) and len(usable):
             stride = max(1, round(len(usable) * 14 / max(1, frame.x.cells)))
             shown += usable[(order * stride // 3) % stride :: stride].tolist()
     for index in shown:
@@ -227,7 +241,9 @@ def _draw_header(
 def legend_entry(one: Series, look: Look, limit: int) -> tuple[str, Style]:
     """The text that names a series, in the style of its curve."""
     name = clean_text(one.label, limit, ascii_only=look.is_ascii)
-    plain_line = one.style == "line" and look.color != "none" and not look.is_ascii
+    plain_line = (
+        one.style == "line" and not one.marked and look.color != "none" and not look.is_ascii
+    )
     glyph = "━━" if plain_line else marker_for(look, one.color_index)
     return f"{glyph} {name}", category_style(look, one.color_index, bold=one.bold)
 

@@ -29,6 +29,7 @@ Notes = NDArray[np.integer]
 """Epochs by classes; entries below 0 are none."""
 
 MAX_NAME = 14
+MAX_PITCH = 4
 NONE_NAME = "none"
 
 
@@ -124,13 +125,19 @@ def staff_frame(
         top=top,
         epochs=epoch_scale(num_epochs, width - left - 1, options),
         lines=lines,
-        pitch=2 if 2 * len(lines) - 1 <= room else 1,
+        pitch=min(MAX_PITCH, max(1, (room - 1) // max(1, len(lines) - 1))),
     )
+
+
+def staff_height(num_lines: int, pitch: int) -> int:
+    """Rows that a staff of so many lines takes, with header and axis."""
+    return max(6, 1 + (num_lines - 1) * pitch + 1 + 2)
 
 
 def gutter_width(class_names: Sequence[str], width: int) -> int:
     """Columns for the names at the left."""
-    longest = max([len(NONE_NAME), *map(cell_len, class_names)])
+    # Of megabytes only the beginning is looked at.
+    longest = max([len(NONE_NAME), *(cell_len(name[: 2 * MAX_NAME]) for name in class_names)])
     return min(MAX_NAME, longest, max(3, width // 5)) + 2 if width >= 16 else 0
 
 
@@ -176,6 +183,9 @@ def _most_frequent(notes: Notes) -> Notes:
     low = int(notes.min())
     base = int(notes.max()) - low + 1
     codes = (np.arange(num_classes) * base + (notes.astype(np.int64) - low)).ravel()
+    if num_classes * base <= 4 * codes.size:  # counting is quicker than sorting
+        table = np.bincount(codes, minlength=num_classes * base)
+        return table.reshape(num_classes, base).argmax(axis=1) + low
     found, counts = np.unique(codes, return_counts=True)
     true_class, note = np.divmod(found, base)
     order = np.lexsort((note, -counts, true_class))

@@ -1,7 +1,7 @@
-"""Label dance: the recalls of two classes and where their examples go instead."""
+"""Label dance: the recalls of classes and where their examples go instead."""
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from rich.cells import cell_len
@@ -15,20 +15,27 @@ from lossviz_analysis.classwise.dance import (
     third_class_moments,
 )
 from lossviz_tui.history import RowByEpoch, RunView
-from lossviz_tui.navigation import moved, pair_chosen
 from lossviz_tui.paint.cells import Canvas, Size, beside, clean_text
 from lossviz_tui.paint.charts import ChartOptions, Mark, Series, line_chart
-from lossviz_tui.paint.targets import Lines, Target
+from lossviz_tui.panels.marked import DrawnRun, drawn_runs, run_legend
 from lossviz_tui.panels.overview import nothing_counted, waiting
-from lossviz_tui.panels.texts import accent, centred, muted, stacked, strong
+from lossviz_tui.panels.pairs import pair_list
+from lossviz_tui.panels.texts import centred, muted, stacked, strong
 from lossviz_tui.scene import Scene
 
 HELP = (
-    "Above, the recall of two classes; below, how much of the first is called something else "
-    "(its CCTM row). ▼ marks epochs where the second gains what the first loses, ◆ where a "
-    "third class takes from both (Diao et al. 2022, Fig. 6)."
+    "Above, the recalls CCTM(i, i), below, where the examples of the first class a go instead, "
+    "CCTM(a, c); ▼ marks an epoch at which the second class b peaks, a falls and CCTM(a, b) "
+    "peaks, ↓ one at which both fall and a third class has the largest CCTM(a, c), at a peak "
+    "(Diao et al. 2022, sec. 4.2, Fig. 6); the dance score is minus the Pearson correlation of "
+    "the changes of the two recalls from epoch to epoch."
 )
-_MIN_LIST_WIDTH = 28
+_PAIR_MOMENT = Mark(x=0, y=0, glyph="▼", ascii_glyph="v", color_index=5)
+_THIRD_MOMENT = Mark(x=0, y=0, glyph="↓", ascii_glyph="!", color_index=4)
+_MAX_OTHERS = 12
+_LABELLED_OTHERS = 3
+_LATELY = 20
+"""Epochs by which the other classes are ranked."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,7 +53,7 @@ class _Dance:
         """Epochs of the recalls."""
         return self.view.class_epochs.astype(float)
 
-    @property
+    @cached_property
     def rates(self) -> np.ndarray | None:
         """CCTMs by epoch of which only the row of the first class is true.
 
@@ -58,9 +65,24 @@ class _Dance:
         rows = self.row.rates
         return np.broadcast_to(rows[:, None, :], (len(rows), rows.shape[1], rows.shape[1]))
 
+    @cached_property
+    def pair_moments(self) -> np.ndarray:
+        """Places of the class epochs at which the second class interferes the first."""
+        if self.rates is None:
+            return np.empty(0, np.int64)
+        return np.flatnonzero(pair_moments(self.recall, self.rates, *self.pair))
+
+    @cached_property
+    def third_moments(self) -> dict[int, int]:
+        """The third class that interferes, by place of the class epoch."""
+        if self.rates is None:
+            return {}
+        found = third_class_moments(self.recall, self.rates, *self.pair)
+        return {int(e): int(found[e]) for e in np.flatnonzero(found != NO_CLASS)}
+
 
 def paint(scene: Scene, size: Size) -> list[Strip]:
-    """Recalls, the row of the first class, and on wide screens the ranked pairs."""
+    """Recalls, the rows of the pair in focus, and on wide screens the ranked pairs."""
     view, pair = scene.view, scene.pair
     if view is None or not len(view.class_epochs):
         return waiting(scene, size)
@@ -70,30 +92,88 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
     recall = view.recall_of(split)
     if np.isnan(recall).all():
         return nothing_counted(scene, size)
-    dance = _Dance(pair=pair, view=view, recall=recall, row=view.row_by_epoch(split, pair[0]))
+    dance = _dance_of(view, split, pair)
     width, height = size
-    list_width = _MIN_LIST_WIDTH if width >= 92 else 0
+    list_width = 0 if width < 92 else 28 if width < 120 else 42 if width < 200 else 56
     charts_width = width - list_width - (1 if list_width else 0)
-    lines = _facts(scene, dance, charts_width)
-    room = height - len(lines)
-    top = room - room // 2
-    charts = stacked(
-        (charts_width, height),
-        lines,
-        _recalls(scene, dance, (charts_width, top)),
-        _row(scene, dance, (charts_width, room - top)),
-    )
+    lines = _facts(scene, dance, charts_width, 2 if height >= 18 else 1)
+    runs = _comparable(scene, dance)
+    if runs:
+        lines += run_legend(runs, charts_width, scene.look)
+    charts = _charts(scene, dance, runs, (charts_width, max(1, height - len(lines))))
+    left = stacked((charts_width, height), lines, charts)
     if not list_width:
-        return charts
-    return beside(charts, _pairs(scene, pair, (list_width, height)), gap=1)
+        return left
+    return beside(left, pair_list(scene, pair, (list_width, height)), gap=1)
 
 
-def _facts(scene: Scene, dance: _Dance, width: int) -> list[Strip]:
+def _dance_of(view: RunView, split: str, pair: tuple[int, int]) -> _Dance:
+    recall = view.recall_of(split)
+    return _Dance(pair=pair, view=view, recall=recall, row=view.row_by_epoch(split, pair[0]))
+
+
+def _charts(scene: Scene, dance: _Dance, runs: tuple[DrawnRun, ...], size: Size) -> list[Strip]:
+    """Two charts; where there is room also where the second class goes."""
+    width, height = size
+    first, second = dance.pair
+    if width >= 160 and height >= 18:
+        left, right = width // 2 - 1, width - width // 2 - 1
+        top = height - height // 2
+        areas = [(left, height)] if not runs else [(left, top), (left, height - top)]
+        areas += [(right, top), (right, height - top)]
+    else:
+        count = 3 if height >= 33 else 2
+        areas = [(width, height * (k + 1) // count - height * k // count) for k in range(count)]
+    if runs:
+        upper = [_runs_recalls(scene, dance, runs, c) for c in dance.pair]
+    else:
+        upper = [_recalls(scene, dance)]
+    rows = [dance]
+    if len(areas) > len(upper) + 1:
+        rows.append(_dance_of(dance.view, scene.selection.split, (second, first)))
+    colors = _colors_of_others(scene, rows)
+    drawings = [*upper, *(_row(scene, one, colors) for one in rows)]
+    painted = [
+        line_chart(series, area, look=scene.look, options=options)
+        for (series, options), area in zip(drawings, areas, strict=False)
+    ]
+    if width >= 160 and height >= 18:
+        beneath = len(upper)
+        columns = (painted[:beneath], painted[beneath:])
+        return beside(*(stacked_charts(column, height) for column in columns), gap=2)
+    return [line for chart in painted for line in chart]
+
+
+def stacked_charts(charts: list[list[Strip]], height: int) -> list[Strip]:
+    """Charts of one width, one below the other."""
+    width = charts[0][0].cell_length if charts and charts[0] else 0
+    return stacked((width, height), *charts)
+
+
+def _comparable(scene: Scene, dance: _Dance) -> tuple[DrawnRun, ...]:
+    """The runs to be drawn together, each with its dance score or why it is not drawn."""
+    names, split = dance.view.description.class_names, scene.selection.split
+    found: list[DrawnRun] = []
+    for run in drawn_runs(scene):
+        view = run.view
+        if view is None:
+            found.append(run)
+        elif view.description.class_names != names:
+            found.append(replace(run, view=None, note="other classes"))
+        else:
+            score = dance_score(view.recall_of(split), *dance.pair)
+            note = f"{score:+.2f}" if np.isfinite(score) else ""
+            found.append(replace(run, note=note))
+    return tuple(found)
+
+
+def _facts(scene: Scene, dance: _Dance, width: int, count: int) -> list[Strip]:
+    """The pair, its score, who dominates; then its rank and its moments."""
     look, view = scene.look, dance.view
     a, b = dance.pair
     names = view.description.class_names
     score = dance_score(dance.recall, a, b)
-    canvas = Canvas((width, 1))
+    canvas = Canvas((width, count))
     first, second = (clean_text(names[c], 14, ascii_only=look.is_ascii) for c in (a, b))
     arrow = "<->" if look.is_ascii else "⇄"
     head = f"{first} {arrow} {second}"
@@ -110,7 +190,42 @@ def _facts(scene: Scene, dance: _Dance, width: int) -> list[Strip]:
         dominance = f"  {second} dominates {first} since epoch {int(view.class_epochs[since])}"
         text += dominance if cell_len(head + text + dominance) <= width else ""
     canvas.put(cell_len(head), 0, text, muted(look))
+    if count > 1:
+        text = clean_text(_second_line(scene, dance), width, ascii_only=look.is_ascii)
+        canvas.put(0, 1, text, muted(look))
     return canvas.strips()
+
+
+def _second_line(scene: Scene, dance: _Dance) -> str:
+    """Which of the pairs it is, how often they are taken for one another, its moments."""
+    look, listed = scene.look, scene.listed_pairs
+    places = [k for k, one in enumerate(listed) if {one.first, one.second} == set(dance.pair)]
+    parts: list[str] = []
+    if places:
+        place = places[0]
+        count = dance.recall.shape[1]  # all pairs, of which only the first are listed
+        total = len(listed) if scene.chosen_set else count * (count - 1) // 2
+        text = f"pair {place + 1}/{total:,} by {scene.selection.ranking}"
+        rate = listed[place].rate
+        text += f", {100 * rate:.2f} %" if np.isfinite(rate) else ""
+        parts.append(text)
+    if dance.rates is not None and not dance.view.is_partial:
+        signs = [
+            mark.ascii_glyph if look.is_ascii else mark.glyph
+            for mark in (_PAIR_MOMENT, _THIRD_MOMENT)
+        ]
+        names = dance.view.description.class_names
+        others = dict.fromkeys(dance.third_moments.values())
+        named = [clean_text(names[c], 10, ascii_only=look.is_ascii) for c in others]
+        parts.append(f"{signs[0]} {_counted(len(dance.pair_moments), 'pair moment')}")
+        text = f"{signs[1]} {_counted(len(dance.third_moments), 'third-class moment')}"
+        text += f" ({', '.join(named[:3])}{', ...' if len(named) > 3 else ''})" if named else ""
+        parts.append(text)
+    return "; ".join(parts)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _coverage(dance: _Dance) -> str:
@@ -120,83 +235,137 @@ def _coverage(dance: _Dance) -> str:
     return f"row read at {len(dance.row.places):,} of {len(dance.x):,} epochs"
 
 
-def _recalls(scene: Scene, dance: _Dance, size: Size) -> list[Strip]:
+def _color_of(scene: Scene, dance: _Dance, true_class: int) -> int:
+    """The colour and glyph of a class: its place among the chosen, or in the pair."""
+    drawn = scene.chosen_set or scene.pair or dance.pair
+    return drawn.index(true_class) if true_class in drawn else -1
+
+
+def _recalls(scene: Scene, dance: _Dance) -> tuple[list[Series], ChartOptions]:
+    """The recalls of the chosen classes, those of the pair in focus in front."""
     a, b = dance.pair
     names, recall, x = dance.view.description.class_names, dance.recall, dance.x
-    marks: list[Mark] = []
-    if (rates := dance.rates) is not None:
-        marks += [
-            Mark(x=x[e], y=100 * float(recall[e, b]), glyph="▼", ascii_glyph="v", color_index=5)
-            for e in np.flatnonzero(pair_moments(recall, rates, a, b))
-        ]
-        third = third_class_moments(recall, rates, a, b)
-        marks += [
-            Mark(x=x[e], y=100 * float(recall[e, a]), glyph="◆", ascii_glyph="#", color_index=4)
-            for e in np.flatnonzero(third != NO_CLASS)
-        ]
-    series = [
-        Series(label=names[c], x=x, y=100 * recall[:, c], color_index=k, bold=k == 0)
-        for k, c in enumerate(dance.pair)
+    marks = [
+        replace(_PAIR_MOMENT, x=x[e], y=100 * float(recall[e, b])) for e in dance.pair_moments
     ]
-    options = ChartOptions(title="recall", y_label="%", marks=marks, cursor_x=_cursor(scene))
-    return line_chart(series, size, look=scene.look, options=options)
+    marks += [
+        replace(_THIRD_MOMENT, x=x[e], y=100 * float(recall[e, a])) for e in dance.third_moments
+    ]
+    drawn = scene.chosen_set or dance.pair
+    drawn = (*drawn, *(c for c in dance.pair if c not in drawn))
+    series = [
+        Series(
+            label=names[c],
+            x=x,
+            y=100 * recall[:, c],
+            color_index=_color_of(scene, dance, c),
+            bold=c == a or (len(drawn) > 2 and c == b),
+            marked=len(drawn) > 2,
+        )
+        for c in drawn
+    ]
+    return series, ChartOptions(
+        title="recall", y_label="%", marks=marks, cursor_x=_cursor(scene)
+    )
 
 
-def _row(scene: Scene, dance: _Dance, size: Size) -> list[Strip]:
-    """CCTM(a, c) over epochs: the second class and the worst others coloured, the rest grey."""
+def _runs_recalls(
+    scene: Scene, dance: _Dance, runs: tuple[DrawnRun, ...], true_class: int
+) -> tuple[list[Series], ChartOptions]:
+    """The recall of one class in every run, with the moments of the open one."""
+    split, x = scene.selection.split, dance.x
+    names, recall = dance.view.description.class_names, dance.recall[:, true_class]
+    is_first = true_class == dance.pair[0]
+    usual = _THIRD_MOMENT if is_first else _PAIR_MOMENT
+    places = dance.third_moments if is_first else dance.pair_moments
+    series = [
+        Series(
+            label=run.name,
+            x=run.view.class_epochs.astype(float),
+            y=100 * run.view.recall_of(split)[:, true_class],
+            color_index=run.slot,
+            bold=run.is_open,
+            marked=True,
+        )
+        for run in runs
+        if run.view is not None
+    ]
+    name = clean_text(names[true_class], 14, ascii_only=scene.look.is_ascii)
+    options = ChartOptions(
+        title=f"recall of {name}",
+        y_label="%",
+        marks=[replace(usual, x=x[e], y=100 * float(recall[e])) for e in places],
+        cursor_x=_cursor(scene),
+        legend="none",
+    )
+    return series, options
+
+
+def _front(scene: Scene, dance: _Dance) -> list[int]:
+    """The classes whose share of the first one's row is in front: its partner, the chosen."""
+    a, b = dance.pair
+    return [b, *(c for c in scene.chosen_set if c not in (a, b))]
+
+
+def _others(scene: Scene, dance: _Dance) -> list[int]:
+    """The other classes that the first one is taken for, lately most often first."""
+    front, row = _front(scene, dance), dance.row.rates
+    others = [c for c in range(row.shape[1]) if c != dance.pair[0] and c not in front]
+    peaks = np.nan_to_num(row[:, others], nan=0.0)[-_LATELY:].max(axis=0, initial=0.0)
+    return [others[k] for k in np.argsort(-peaks, kind="stable")[:_MAX_OTHERS].tolist()]
+
+
+def _colors_of_others(scene: Scene, rows: list[_Dance]) -> dict[int, int]:
+    """Colours of the worst other classes, the same in every chart; none beside a chosen set."""
+    found: dict[int, int] = {}
+    for dance in rows:
+        if len(_front(scene, dance)) > 1:
+            return {}
+        recent = np.nan_to_num(dance.row.rates[-_LATELY:], nan=0.0)
+        for c in _others(scene, dance)[:_LABELLED_OTHERS]:
+            if recent[:, c].any():
+                found.setdefault(c, 2 + len(found))
+    return found
+
+
+def _row(
+    scene: Scene, dance: _Dance, colors: dict[int, int]
+) -> tuple[list[Series], ChartOptions]:
+    """CCTM(a, c) over epochs: the chosen and the worst others coloured, the rest grey."""
     a, b = dance.pair
     names = dance.view.description.class_names
     row, x = 100 * dance.row.rates, dance.row.epochs.astype(float)
-    others = [c for c in range(len(names)) if c not in (a, b)]
-    peaks = np.nan_to_num(row[:, others], nan=0.0)[-20:].max(axis=0, initial=0.0)
-    ranked = [others[k] for k in np.argsort(-peaks, kind="stable")]
-    series = [Series(label=names[b], x=x, y=row[:, b], color_index=1, bold=True)]
-    for place, c in enumerate(ranked[:12]):
-        shown = place < 3 and peaks[others.index(c)] > 0
-        series.append(
-            Series(
-                label=names[c] if shown else "",
-                x=x,
-                y=row[:, c],
-                color_index=2 + place if shown else -1,
-            )
+    front = _front(scene, dance)
+    series = [
+        Series(
+            label=names[c],
+            x=x,
+            y=row[:, c],
+            color_index=_color_of(scene, dance, c),
+            bold=c == b,
+            marked=len(front) > 1,
         )
+        for c in front
+    ]
+    series += [
+        Series(
+            label=names[c] if c in colors else "",
+            x=x,
+            y=row[:, c],
+            color_index=colors.get(c, -1),
+        )
+        for c in _others(scene, dance)
+    ]
+    marks: list[Mark] = []
+    if dance.rates is not None:
+        marks = [replace(_PAIR_MOMENT, x=x[e], y=float(row[e, b])) for e in dance.pair_moments]
+        marks += [
+            replace(_THIRD_MOMENT, x=x[e], y=float(row[e, c]))
+            for e, c in dance.third_moments.items()
+        ]
     title = f"{clean_text(names[a], 14, ascii_only=scene.look.is_ascii)} called"
-    options = ChartOptions(title=title, y_label="%", cursor_x=_cursor(scene))
-    return line_chart(series, size, look=scene.look, options=options)
+    return series, ChartOptions(title=title, y_label="%", marks=marks, cursor_x=_cursor(scene))
 
 
 def _cursor(scene: Scene) -> float | None:
     return None if scene.selection.epoch is None or scene.epoch is None else float(scene.epoch)
-
-
-def _pairs(scene: Scene, pair: tuple[int, int], size: Size) -> list[Strip]:
-    """The most interfering pairs at the epoch in focus; the shown one is marked."""
-    view, look = scene.view, scene.look
-    canvas = Canvas(size)
-    if view is None:
-        return canvas.strips()
-    names = view.description.class_names
-    arrow = "<>" if look.is_ascii else "⇄"
-    canvas.put(0, 0, "interference", strong(look))
-    canvas.put_right(canvas.width, 0, "mean %", muted(look))
-    for row, found in enumerate(scene.ranked_pairs[: canvas.height - 1], start=1):
-        mine = {found.first, found.second} == set(pair)
-        first, second = (
-            clean_text(names[c], 8, ascii_only=look.is_ascii)
-            for c in (found.first, found.second)
-        )
-        sign = ">" if mine else " "
-        style = accent(look) if mine else muted(look)
-        canvas.put(0, row, f"{sign}{first} {arrow} {second}", style)
-        canvas.put_right(canvas.width, row, f"{100 * found.rate:.2f}", style)
-    listed = [(one.first, one.second) for one in scene.ranked_pairs[: canvas.height - 1]]
-    choose = Target(
-        left=0,
-        top=1,
-        width=canvas.width,
-        height=len(listed),
-        click=partial(pair_chosen, listed),
-        wheel=moved,
-    )
-    return Lines(canvas.strips(), [choose])

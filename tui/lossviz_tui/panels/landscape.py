@@ -17,11 +17,11 @@ from lossviz_tui.panels.texts import age_text, centred, stacked, title_line
 from lossviz_tui.scene import ScanPicture, ScanRow, Scene
 
 HELP = (
-    "The model at w* + t1 d1 + t2 d2. In an ego plane the directions are minus the gradients "
-    "of two classes, so a positive coordinate descends for that class (Diao et al. 2022, sec."
-    " 3); ┼ is the model, ◆ the lowest point, ○ to ● the way of the checkpoints. Dim cells "
-    "strewn with dots are estimated from those around, all dots: nothing is known yet; "
-    "the others sharpen as more examples are seen; ≥ is at least the last colour, × no number."
+    "Mistakes or cross-entropy of the model at w* + t1 d1 + t2 d2 (Li et al. 2018, sec. 3); in "
+    "an ego plane d is minus the mean gradient of one class, so a positive t descends for that "
+    "class (Diao et al. 2022, sec. 3); ┼ is the model, ◆ the lowest point, ○ to ● the way of "
+    "the checkpoints, dim dotted cells are estimated from those around, all dots: nothing is "
+    "known yet, ≥ is at least the last colour, × no number."
 )
 _LIST_WIDTH = 36
 STARTING_SECONDS = 10.0
@@ -33,7 +33,7 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
     if scene.view is None:
         return centred(size, ["opening the run"], scene.look)
     if not scene.scans:
-        sentences = ["no scans yet", "press s to ask for one"]
+        sentences = ["no scans yet", "" if scene.readonly else "press s to ask for one"]
         return centred(size, sentences, scene.look)
     width, height = size
     if width >= 130:
@@ -134,7 +134,8 @@ def _progress_notes(scene: Scene, row: ScanRow, picture: ScanPicture, width: int
             if math.isfinite(left):
                 stage += f", {age_text(left)} left"
         case "interrupted":
-            stage = f"interrupted, r goes on; {stage}"
+            hint = "" if scene.readonly else ", r goes on"
+            stage = f"interrupted{hint}; {stage}"
         case _ if picture.is_whole:
             return []
         case _:

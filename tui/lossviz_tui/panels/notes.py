@@ -1,23 +1,31 @@
 """Dancing notes: for each class, the class it is most confused with, epoch by epoch."""
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
 import numpy as np
 from textual.strip import Strip
 
-from lossviz_analysis.classwise.notes import spells
-from lossviz_tui.paint.cells import Canvas, Size, beside, clean_text
-from lossviz_tui.paint.notes_matrix import notes_matrix
-from lossviz_tui.paint.staff import StaffOptions, staff
+from lossviz_tui.paint.cells import Canvas, Size, beside, clean_text, text_line
+from lossviz_tui.paint.charts import ChartOptions, Series, line_chart
+from lossviz_tui.paint.notes_matrix import matrix_frame, notes_matrix
+from lossviz_tui.paint.palettes import category_style
+from lossviz_tui.paint.staff import MAX_PITCH, StaffOptions, staff, staff_height
 from lossviz_tui.panels.overview import nothing_counted, waiting
-from lossviz_tui.panels.texts import category_style, centred, muted, strong
+from lossviz_tui.panels.texts import centred, muted, stacked, strong
 from lossviz_tui.scene import Scene
+from lossviz_tui.selection import MAX_CLASSES
 
 HELP = (
-    "A note of class i at an epoch is the class j with the largest CCTM(i, j), j not i, and "
-    "none unless that is over 0.1 % (Diao et al. 2022, Fig. 7). Held lines are spells of one "
-    "note."
+    "The note N(e, i) of class i at epoch e is the class j it is most often taken for, the j "
+    "not i with the largest CCTM(i, j), and none unless that is over 0.1 %; a glyph begins a "
+    "spell of one note and a line holds it, and the table counts the epochs, G(i, j) = "
+    "#{e: N(e, i) = j}, and the longest spell (Diao et al. 2022, sec. 4.2, Fig. 7)."
 )
 _TABLE_WIDTH = 34
-_STAFF_CLASSES = 3
+_MAX_MASTERS = 3
+"""Classes named as dominating another."""
+_MIN_CHART = 12
 
 
 def paint(scene: Scene, size: Size) -> list[Strip]:
@@ -31,68 +39,200 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
         return nothing_counted(scene, size)
     width, height = size
     notes = view.notes_of(scene.selection.split)
-    names = view.description.class_names
-    chosen = chosen_classes(scene)
     table = _TABLE_WIDTH if width >= 100 else 0
     area = (width - table - (1 if table else 0), height)
     options = StaffOptions(
         first_epoch=int(view.class_epochs[0]),
         epochs=view.class_epochs,
         cursor_epoch=scene.epoch if scene.selection.epoch is not None else None,
-        cursor_class=chosen[0] if chosen else None,
         title=f"dancing notes, {scene.selection.split}"
         + (f", {view.coverage}" if view.coverage else ""),
     )
     if scene.selection.all_classes:
-        left = notes_matrix(notes, names, area, look=scene.look, options=options)
+        left = _matrix(scene, notes, area, options, has_table=bool(table))
     else:
-        left = staff(notes, names, chosen, area, look=scene.look, options=options)
+        left = _staff(scene, notes, area, options, has_table=bool(table))
     if not table:
         return left
-    return beside(left, _counts(scene, notes, chosen, (table, height)), gap=1)
+    return beside(left, _counts(scene, notes, (table, height)), gap=1)
 
 
-def chosen_classes(scene: Scene) -> tuple[int, ...]:
-    """The classes on the staff: those chosen, else those of the pair."""
-    return scene.selection.classes or (scene.pair or ())
-
-
-def _counts(
-    scene: Scene, notes: np.ndarray, chosen: tuple[int, ...], size: Size
+def _staff(
+    scene: Scene, notes: np.ndarray, size: Size, options: StaffOptions, *, has_table: bool
 ) -> list[Strip]:
-    """For each chosen class: by whom it was dominated, how many epochs, how long at once."""
+    """The chosen classes on a staff; what room is left is for counts, all classes, recalls."""
+    view, chosen = scene.view, scene.chosen_classes
+    if view is None:
+        return []
+    width, height = size
+    names = view.description.class_names
+    options = replace(options, cursor_class=chosen[0] if chosen else None)
+    num_lines = len(names) + 1
+    needed = staff_height(num_lines, 1)
+    if not has_table and height - needed >= 2:
+        listed = [*_listed(scene, len(names))][: height - needed - 1]
+        beneath = _counts_in_words(scene, notes, listed, width)
+        upper = (width, height - len(beneath))
+        lines = staff(notes, names, chosen, upper, look=scene.look, options=options)
+        return stacked(size, lines, beneath)
+    everyone = len(names) + 4
+    pitch = min(MAX_PITCH, (height - everyone - 4) // max(1, num_lines - 1))
+    if pitch < 1:
+        return staff(notes, names, chosen, size, look=scene.look, options=options)
+    rows = staff_height(num_lines, pitch)
+    chart = height - rows - everyone
+    if chart < _MIN_CHART:
+        rows, chart = height - everyone, 0
+    whole = replace(options, title="every class")
+    blocks = [
+        staff(notes, names, chosen, (width, rows), look=scene.look, options=options),
+        notes_matrix(notes, names, (width, everyone), look=scene.look, options=whole),
+    ]
+    if chart:
+        blocks.append(_recalls(scene, chosen, (width, chart)))
+    return stacked(size, *blocks)
+
+
+def _recalls(scene: Scene, classes: tuple[int, ...], size: Size) -> list[Strip]:
+    """The recalls of some classes; of the chosen ones in the colours of the staff."""
+    view = scene.view
+    if view is None:
+        return []
+    recall, names = view.recall_of(scene.selection.split), view.description.class_names
+    series = [
+        Series(
+            label=names[c],
+            x=view.class_epochs.astype(float),
+            y=100 * recall[:, c],
+            color_index=k,
+            marked=True,
+        )
+        for k, c in enumerate(classes)
+    ]
+    held = scene.selection.epoch is not None and scene.epoch is not None
+    options = ChartOptions(
+        title="recall",
+        y_label="%",
+        cursor_x=float(scene.epoch or 0) if held else None,
+        legend="header",
+    )
+    return line_chart(series, size, look=scene.look, options=options)
+
+
+def _matrix(
+    scene: Scene, notes: np.ndarray, size: Size, options: StaffOptions, *, has_table: bool
+) -> list[Strip]:
+    """Every class, page by page where they are many; the one in focus in words below."""
+    view = scene.view
+    if view is None:
+        return []
+    names = view.description.class_names
+    width, height = size
+    focus = min(scene.selection.note_class, len(names) - 1)
+    said: list[Strip] = []
+    rest = height - len(names) - 3
+    if not has_table and height > 6:
+        count = min(rest - 1, len(names)) if 2 < rest < _MIN_CHART else 1
+        said = _counts_in_words(scene, notes, range(focus, focus + count), width)
+    rest -= len(said)
+    beneath: list[Strip] = []
+    if rest >= _MIN_CHART:
+        shown_classes = dict.fromkeys((focus, *scene.chosen_classes))
+        beneath = _recalls(scene, tuple(shown_classes)[:MAX_CLASSES], (width, rest))
+    area = (width, height - len(said) - len(beneath))
+    options = replace(options, cursor_class=focus)
+    page = max(1, len(matrix_frame(notes, names, area, scene.look, options).lines))
+    first = focus // page * page
+    shown = matrix_frame(notes, names, area, scene.look, replace(options, row0=first)).lines
+    if len(shown) < len(names):
+        part = f", classes {shown[0] + 1:,} to {shown[-1] + 1:,} of {len(names):,}"
+        options = replace(options, row0=first, title=options.title + part)
+    lines = notes_matrix(notes, names, area, look=scene.look, options=options)
+    return stacked(size, lines, said, beneath)
+
+
+def _masters(notes: np.ndarray, num_classes: int) -> list[tuple[int, int, int]]:
+    """By whom a class was dominated: class, epochs, longest spell; the most frequent first."""
+    counts = np.bincount(notes[notes >= 0], minlength=num_classes)
+    longest = _longest_spells(notes, num_classes)
+    order = np.argsort(-counts, kind="stable")[:_MAX_MASTERS].tolist()
+    return [(j, int(counts[j]), int(longest[j])) for j in order if counts[j]]
+
+
+def _counts_in_words(
+    scene: Scene, notes: np.ndarray, classes: Sequence[int], width: int
+) -> list[Strip]:
+    """By whom some classes were dominated, a line for each, several of them below a heading."""
+    view, chosen = scene.view, scene.chosen_classes
+    if view is None:
+        return []
+    head = text_line("dominated by: epochs (longest spell)", width, muted(scene.look))
+    found = [head] if len(classes) > 1 else []
+    for c in classes:
+        shown = c % view.description.num_classes  # after the last one the first again
+        is_voice = shown in chosen and not scene.selection.all_classes
+        found += _in_words(scene, notes, shown, chosen.index(shown) if is_voice else -1, width)
+    return found
+
+
+def _in_words(
+    scene: Scene, notes: np.ndarray, true_class: int, place: int, width: int
+) -> list[Strip]:
+    """By whom one class was dominated, in a line."""
+    view, look = scene.view, scene.look
+    if view is None:
+        return []
+    names = view.description.class_names
+    canvas = Canvas((width, 1))
+    name = clean_text(names[true_class], 14, ascii_only=look.is_ascii)
+    found = [
+        f"{clean_text(names[j], 14, ascii_only=look.is_ascii)} {epochs} ({longest})"
+        for j, epochs, longest in _masters(notes[:, true_class], len(names))
+    ]
+    style = category_style(look, place, bold=True) if place >= 0 else strong(look)
+    canvas.put(0, 0, f"{name}:", style)
+    canvas.put(16, 0, ", ".join(found) or "none")
+    return canvas.strips()
+
+
+def _listed(scene: Scene, num_classes: int) -> Iterable[int]:
+    """The classes of the table: those in focus, then the others while there is room."""
+    if scene.selection.all_classes:
+        focus = min(scene.selection.note_class, num_classes - 1)
+        return range(focus, num_classes)
+    chosen = scene.chosen_classes
+    return (*chosen, *(c for c in range(num_classes) if c not in chosen))
+
+
+def _counts(scene: Scene, notes: np.ndarray, size: Size) -> list[Strip]:
+    """For each class: by whom it was dominated, how many epochs, how long at once."""
     view, look = scene.view, scene.look
     canvas = Canvas(size)
     if view is None:
         return canvas.strips()
     names = view.description.class_names
+    chosen = () if scene.selection.all_classes else scene.chosen_classes
     canvas.put(0, 0, "dominated by", strong(look))
     canvas.put_right(canvas.width, 0, "epochs longest", muted(look))
     row = 1
-    for k, i in enumerate(chosen):
-        canvas.put(
-            0,
-            row,
-            clean_text(names[i], 20, ascii_only=look.is_ascii),
-            category_style(look, k, bold=True),
-        )
+    for k, i in enumerate(_listed(scene, len(names))):
+        if row + 1 >= canvas.height:
+            break
+        style = category_style(look, k, bold=True) if i in chosen else strong(look)
+        canvas.put(0, row, clean_text(names[i], 20, ascii_only=look.is_ascii), style)
         row += 1
-        of_one = notes[:, i]
-        counts = np.bincount(of_one[of_one >= 0], minlength=len(names))
-        longest = _longest_spells(of_one)
-        for j in np.argsort(-counts, kind="stable")[:_STAFF_CLASSES].tolist():
-            if counts[j] == 0:
-                break
+        for j, epochs, longest in _masters(notes[:, i], len(names)):
             canvas.put(2, row, clean_text(names[j], 14, ascii_only=look.is_ascii))
-            canvas.put_right(canvas.width - 8, row, str(counts[j]))
-            canvas.put_right(canvas.width, row, str(longest[j]), muted(look))
+            canvas.put_right(canvas.width - 8, row, str(epochs))
+            canvas.put_right(canvas.width, row, str(longest), muted(look))
             row += 1
     return canvas.strips()
 
 
-def _longest_spells(notes_of_one_class: np.ndarray) -> dict[int, int]:
-    """Epochs in the longest spell of each note."""
-    longest: dict[int, int] = {}
-    for spell in spells(notes_of_one_class):
-        longest[spell.note] = max(longest.get(spell.note, 0), spell.stop - spell.start)
+def _longest_spells(notes: np.ndarray, num_classes: int) -> np.ndarray:
+    """Epochs in the longest spell of each note of one class."""
+    starts = np.flatnonzero(np.diff(notes, prepend=notes[:1] - 1))
+    lengths, sung = np.diff(starts, append=len(notes)), notes[starts]
+    longest = np.zeros(num_classes, np.int64)
+    np.maximum.at(longest, sung[sung >= 0], lengths[sung >= 0])
     return longest

@@ -10,9 +10,12 @@ from lossviz_tui.keys import VIEW_NAMES, VIEW_TITLES
 from lossviz_tui.navigation import view_chosen
 from lossviz_tui.paint.cells import Canvas, Size, clean_text
 from lossviz_tui.paint.targets import Lines, Target
+from lossviz_tui.panels.overview import gpu_text
 from lossviz_tui.panels.texts import EXPLAINED, accent, age_text, muted, state_text, strong
 from lossviz_tui.scene import Scene
 
+_GPU_WIDTH = 110
+"""From this width on there is room for what the GPU does."""
 _PHASES: dict[int, str] = {Phase.EVALUATING: ", evaluating", Phase.SAVING: ", saving"}
 """What goes on between the last batch of an epoch and its record."""
 
@@ -47,7 +50,7 @@ def _draw_state(canvas: Canvas, scene: Scene) -> None:
         return
     text, style = state_text(standing.word, look)
     canvas.put(0, 0, text, style)
-    right = _right(scene)
+    right = _right(scene, with_gpu=canvas.width >= _GPU_WIDTH)
     canvas.put_right(canvas.width, 0, right, muted(look))
     room = canvas.width - cell_len(right) - cell_len(text) - 3
     middle = f"{_epoch_text(scene)}  {view.path.name.removesuffix('.zarr')}"
@@ -56,6 +59,8 @@ def _draw_state(canvas: Canvas, scene: Scene) -> None:
     )
     if standing.word == "stalled" and len(standing.message) < room // 2:
         hint = f"  {standing.message}"
+    if standing.word == "paused" and scene.readonly:
+        hint = ""
     if standing.message and standing.word in EXPLAINED:
         middle = standing.message
     # The middle is cut, not the hint: the rest of the sentence is in the log.
@@ -81,7 +86,7 @@ def _percent_done(pulse: Pulse) -> int:
     return min(99, 100 * pulse.step // max(1, pulse.steps_per_epoch))
 
 
-def _right(scene: Scene) -> str:
+def _right(scene: Scene, *, with_gpu: bool) -> str:
     """Age of the newest committed data, and what the scans are doing."""
     parts: list[str] = []
     running = [row for row in scene.scans if row.word in ("running", "queued", "interrupted")]
@@ -93,6 +98,8 @@ def _right(scene: Scene) -> str:
     if scene.view is not None and scene.view.num_waiting:
         have, total = len(scene.view.class_epochs), len(scene.view)
         parts.append(f"reading {have:,} of {total:,}")
+    if scene.gpus and with_gpu:
+        parts.append(gpu_text(scene))
     if scene.trouble:
         parts.append("store unreadable")
     if scene.view is not None and len(scene.view) and scene.standing is not None:

@@ -12,6 +12,7 @@ from textual.widgets import Input, Static
 from lossviz_analysis.errors import LossvizError
 from lossviz_tui.choosing import class_number
 from lossviz_tui.paint.cells import clean_text
+from lossviz_tui.selection import MAX_CLASSES
 
 _MAX_SHOWN = 12
 
@@ -35,9 +36,13 @@ class ClassPicker(ModalScreen[tuple[int, ...] | None]):
     def compose(self) -> ComposeResult:
         """One line to type in, one to show what it means."""
         with Vertical():
-            yield Static("Classes, the first two are the pair (names or numbers, commas)")
+            yield Static(
+                "Classes, the first two are the pair (2 to 8 names or numbers, commas)"
+            )
             start = ", ".join(clean_text(self._names[c], 40) for c in self._chosen)
-            yield Input(value=start, compact=True)
+            line = Input(value=start, compact=True)
+            line.cursor_blink = False  # over a slow line nothing moves by itself
+            yield line
             yield Static("", id="matches", markup=False)
 
     def on_input_changed(self, event: Input.Changed) -> None:
@@ -57,5 +62,9 @@ class ClassPicker(ModalScreen[tuple[int, ...] | None]):
             return
         if len(numbers) < 2:
             self.query_one("#matches", Static).update("a pair needs two different classes")
+            return
+        if len(numbers) > MAX_CLASSES:
+            sentence = f"{MAX_CLASSES} classes at most can be told apart; got {len(numbers)}"
+            self.query_one("#matches", Static).update(sentence)
             return
         self.dismiss(numbers)

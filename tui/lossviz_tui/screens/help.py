@@ -15,8 +15,8 @@ from lossviz_tui.keys import KEYS, MAX_HELP, VIEW_NAMES, VIEW_TITLES, Key
 
 _KEYS_WIDTH = 7
 _ASCII_ARROWS = str.maketrans({"↑": "up", "↓": "dn", "←": "<-", "→": "->"})
-_ASCII_SIGNS = str.maketrans({"┼": "+", "▼": "v", "○": "O", "●": "@", "≥": ">", "×": "x"})
-"""What painters draw instead; a lowest point and a third class have signs of their own."""
+_TWO_COLUMNS = 80
+"""Columns of the terminal from which on the keys stand in two, if their names are short."""
 _TEXT_WIDTH = 76
 """80 columns less frame and padding."""
 
@@ -52,9 +52,10 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         """The text."""
         with VerticalScroll():
-            yield Static(self._text(), markup=False)
+            columns = 2 if self.app.size.width >= _TWO_COLUMNS else 1
+            yield Static(self._text(columns), markup=False)
 
-    def _text(self) -> Text:
+    def _text(self, columns: int = 2) -> Text:
         text = Text()
 
         def shown(key: Key) -> str:
@@ -64,8 +65,6 @@ class HelpScreen(ModalScreen[None]):
         text.append(f"{title}\n", style="bold")
         how = self._how_to_read
         if self._ascii_only:
-            lowest = "v" if self._view == "landscape" else "#"
-            how = how.translate(_ASCII_SIGNS | {ord("◆"): lowest})
             how = how.encode("ascii", "replace").decode()
         text.append(f"{how}\n")
         rows = [
@@ -78,7 +77,7 @@ class HelpScreen(ModalScreen[None]):
         width = max(_KEYS_WIDTH, *(cell_len(shown(key)) + 1 for key in rows))
         # Keys of the user's own may have names too long for two columns.
         is_wide = 2 * (width + MAX_HELP) > _TEXT_WIDTH
-        half = len(rows) if is_wide else -(-len(rows) // 2)
+        half = len(rows) if is_wide else -(-len(rows) // columns)
         text.append(f"{_view_keys(self._keys):{width - 1}} ", style="bold")
         text.append("the views; ctrl+p every command\n")
         for left, right in zip(rows[:half], [*rows[half:], *[None] * half], strict=False):
