@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import actions, on, work
+from textual import actions, constants, on, work
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.driver import Driver
@@ -86,8 +86,12 @@ class LossvizApp(App[None]):
         self._budget = ByteBudget(rate, time.monotonic, burst_bytes=3 * rate)
 
     def get_driver_class(self) -> type[Driver]:
-        """Textual's choice of a driver, on a wire that sends only what differs."""
-        return on_a_wire(super().get_driver_class())
+        """Textual's choice of a driver, on a wire that sends only what differs.
+
+        Who names a driver in TEXTUAL_DRIVER gets that one as it is.
+        """
+        found = super().get_driver_class()
+        return found if constants.DRIVER else on_a_wire(found)
 
     def on_resize(self, _: Resize) -> None:
         """A terminal of another size may have moved or dropped what it showed."""
