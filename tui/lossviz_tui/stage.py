@@ -6,7 +6,6 @@ after its first frame.
 
 import locale
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -49,8 +48,6 @@ from lossviz_tui.selection import Selection
 from lossviz_tui.tail import Tail
 
 _LOG_BYTES = 65_536
-_COERCED = "C.UTF-8"
-"""What Python puts in LC_CTYPE when it finds the C locale."""
 
 Painter = Callable[[Scene, Size], list[Strip]]
 
@@ -369,17 +366,7 @@ def look_for(
 def _charset(wanted: Literal["auto"] | Charset) -> Charset:
     if wanted != "auto":
         return wanted
-    if _is_c_locale() or "utf" not in locale.getpreferredencoding(do_setlocale=False).lower():
+    if "utf" not in locale.getpreferredencoding(do_setlocale=False).lower():
         return "ascii"
     # The Linux console has block glyphs but no braille.
     return "blocks" if os.environ.get("TERM") == "linux" else "braille"
-
-
-def _is_c_locale() -> bool:
-    """Whether the C locale was asked for; where nothing was, UTF-8 is likely.
-
-    Python itself turns the C locale into UTF-8, and says so in LC_CTYPE and in a flag.
-    """
-    named = [os.environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG")]
-    wanted = next((name for name in named if name and name != _COERCED), "")
-    return bool(sys.flags.utf8_mode) and wanted in {"C", "POSIX"}

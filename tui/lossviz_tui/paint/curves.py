@@ -1,10 +1,8 @@
 """The one place that knows plotext 5: polylines in, glyphs of the curve area out.
 
-plotext walks every dot in Python, which took 96 % of the time of a chart of thousands of
-epochs. So dots (braille and quadrants) are set here, the same ones to the cell, and plotext
-draws what has one point a cell: ASCII. It keeps a single global figure and clips to the
-terminal unless told otherwise, so a lock guards it and it is asked for nothing but the bare
-curves; it encodes in the colour whose curve a cell shows. Axes and labels are drawn by
+plotext keeps a single global figure and clips to the terminal unless told otherwise, so a lock
+guards it and it is asked for nothing but the bare curves: it turns them into braille, quadrants
+or ASCII, and encodes in the colour whose curve a cell shows. Axes and labels are drawn by
 `charts`, because plotext splits an axis evenly into unround numbers.
 """
 
@@ -21,18 +19,11 @@ from lossviz_tui.paint.cells import Size
 from lossviz_tui.paint.palettes import Charset
 
 Numbers: TypeAlias = NDArray[np.float64]
-Dots: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 DOTS: dict[Charset, tuple[int, int]] = {"braille": (2, 4), "blocks": (2, 2), "ascii": (1, 1)}
 """Points across and down that one cell can show."""
 
 MAX_OWNERS = 255
-
-_BRAILLE = np.array([chr(0x2800 + code) for code in range(256)])
-_BRAILLE_BITS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.uint8)
-"""Of the dots of a cell, by row from the top and column."""
-_QUADRANTS = np.array(list(" ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"))
-_QUADRANT_BITS = np.array([[1, 2], [4, 8]], np.uint8)
 
 _FIGURE = threading.Lock()
 _TOKEN = re.compile(r"\x1b\[([0-9;]*)m|([^\x1b]+)")
@@ -64,55 +55,10 @@ def rasterise(
         for piece in _visible_pieces(_thinned(curve, 2 * extent[0]), extent)
     ]
     # plotext divides by the extent, and by nothing smaller than one point.
-    if min(extent) < 1:
-        return glyphs, owners
-    if charset != "ascii":
-        for (x, y), curve in drawn:
-            cells, drawn_glyphs = _dotted(_dots(x, y, extent), size, charset)
-            glyphs.flat[cells] = drawn_glyphs
-            owners.flat[cells] = curve.owner
-    elif drawn:
+    if drawn and min(extent) >= 1:
         for row, line in enumerate(_build(drawn, size, charset, extent).split("\n")[:height]):
             _read_line(line, glyphs[row], owners[row])
     return glyphs, owners
-
-
-def _dots(x: Numbers, y: Numbers, extent: tuple[int, int]) -> Dots:
-    """The dots of a polyline, by column and row from the bottom left, as plotext sets them."""
-    ends = [
-        np.floor(np.round(0.5 + limit * values / limit, 8))
-        for values, limit in zip((x, y), extent, strict=True)
-    ]
-    steps = np.maximum(*(np.abs(np.diff(values)) for values in ends)).astype(np.int64)
-    # Of each segment all dots but the last, which begins the next; then the very last.
-    first = np.repeat(np.cumsum(steps) - steps, steps)
-    along = np.arange(int(steps.sum())) - first
-    columns, rows = (
-        np.append(
-            np.repeat(values[:-1], steps)
-            + along * np.repeat(np.diff(values) / np.maximum(1, steps), steps),
-            values[-1],
-        ).astype(np.int64)
-        for values in ends
-    )
-    return columns, rows
-
-
-def _dotted(
-    dots: Dots, size: Size, charset: Charset
-) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
-    """The cells that hold dots, counted from the top left, and the glyph of each."""
-    table, bits = (
-        (_BRAILLE, _BRAILLE_BITS) if charset == "braille" else (_QUADRANTS, _QUADRANT_BITS)
-    )
-    width, height = size
-    across, down = DOTS[charset]
-    columns, rows = dots
-    codes = np.zeros(width * height, np.uint8)
-    cells = (height - 1 - rows // down) * width + columns // across
-    np.bitwise_or.at(codes, cells, bits[down - 1 - rows % down, columns % across])
-    held = np.flatnonzero(codes)
-    return held, table[codes[held]]
 
 
 def _build(
