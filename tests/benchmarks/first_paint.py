@@ -29,7 +29,7 @@ class Empty(App):
 Empty().run()
 """
 PATIENCE_SECONDS = 60.0
-LIMIT = 1.5
+LIMIT = 1.3
 
 
 def seconds_to_first_paint(arguments: list[str], mark: bytes) -> float:

@@ -129,7 +129,7 @@ class Terminal:
             assert self.process.poll() is None or self.read(0.1), self.text
             self.read(0.05)
 
-    def wait_until_quiet(self, seconds: float = 0.6, *, least: int = 300) -> None:
+    def wait_until_quiet(self, seconds: float = 0.4, *, least: int = 300) -> None:
         """Read until little has come for a while, so that what comes next has a cause.
 
         The age of the data goes on counting: fewer bytes than `least` are quiet.

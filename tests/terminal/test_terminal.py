@@ -2,8 +2,10 @@
 
 import re
 import signal
+import time
 
 import pytest
+from tests.terminal.harness import PATIENCE_SECONDS, Terminal
 
 pytestmark = pytest.mark.slow
 
@@ -39,6 +41,51 @@ def test_a_signal_before_the_first_data_restores_too(start, tmp_path):
     terminal.process.send_signal(signal.SIGTERM)
     assert terminal.leave() == 143
     assert_restored(bytes(terminal.sent))
+
+
+PLAIN_DRIVER = {"TEXTUAL_DRIVER": "textual.drivers.linux_driver:LinuxDriver"}
+
+
+def test_the_screen_is_the_one_that_textual_alone_would_send(start, run):
+    """Cell by cell with its colours, over views, pages and toasts, in half of the bytes."""
+    thin, full = (start(run, variables=variables) for variables in ({}, PLAIN_DRIVER))
+    both = (thin, full)
+    for terminal in both:
+        terminal.wait_for("epoch 8/12", "accuracy")
+    for key, words in (
+        ("3", "cat ⇄ dog"),
+        (",", "HELD at 7"),
+        ("4", "dancing notes"),
+        ("a", "dancing notes"),
+        ("5", "CCTM, test"),
+        ("?", "every command"),
+        ("\x1b", "CCTM, test"),
+        ("6", "no scans yet"),
+        ("x", "Cancel this scan?"),
+        ("y", "there is no scan"),
+        ("2", "accuracy"),
+    ):
+        for terminal in both:
+            terminal.type(key)
+        for terminal in both:
+            terminal.wait_for(words)
+            if key == "\x1b":  # with the next key at once it would be another one
+                terminal.wait_until_quiet()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while cells(thin) != cells(full):
+            assert time.monotonic() < deadline, (key, thin.text, full.text)
+            for terminal in both:
+                terminal.read(0.05)
+    assert len(thin.sent) < len(full.sent) / 2
+
+
+def cells(terminal: Terminal) -> list[list[object]]:
+    """Characters with their colours, without the line that has the age."""
+    screen = terminal.screen
+    return [
+        [screen.buffer[row][column] for column in range(screen.columns)]
+        for row in range(1, screen.lines)
+    ]
 
 
 def test_a_held_key_is_answered_and_leaving_says_nothing(start, run):

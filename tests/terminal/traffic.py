@@ -7,7 +7,7 @@ the costliest colours, and counts the bytes between a cause and the silence afte
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +94,7 @@ def commit_lively(writer: RunWriter, epoch: int) -> None:
 @contextmanager
 def lively_run(
     folder: Path, *, epochs: int = NUM_EPOCHS, names: tuple[str, ...] = NAMES
-) -> Iterator[RunWriter]:
+) -> Generator[RunWriter, None, None]:
     """The writer of a live run of so many epochs so far."""
     path = folder / "lively.zarr"
     create_run(
@@ -148,7 +148,9 @@ class RuggedPlane:
 
 
 @contextmanager
-def on_screen(path: Path, size: Size, *options: str, **how: Any) -> Iterator[Terminal]:
+def on_screen(
+    path: Path, size: Size, *options: str, **how: Any
+) -> Generator[Terminal, None, None]:
     """The program watching a run, until its first picture has come to rest."""
     variables = {"COLORTERM": "truecolor"} if size.colors == "truecolor" else {}
     arguments = command(path, *options)
@@ -222,7 +224,7 @@ def epoch_bytes(folder: Path, size: Size, *, view: str = "3", num_epochs: int = 
         )
 
 
-def plane_bytes(folder: Path, size: Size) -> tuple[int, int]:
+def plane_bytes(folder: Path, size: Size, *, num_rows: int = 4) -> tuple[int, int]:
     """What a new row of a plane costs, at most, and what the whole plane does."""
     with lively_run(folder) as writer:
         plane = RuggedPlane(writer.path)
@@ -232,10 +234,10 @@ def plane_bytes(folder: Path, size: Size) -> tuple[int, int]:
             terminal.wait_for("[6 ")
             terminal.wait_until_quiet()
             rows: list[int] = []
-            for row in range(30, 34):
+            for row in range(30, 30 + num_rows):
                 done = f"{51 * (row + 1):,} of 2,601"
                 rows.append(cost(terminal, lambda r=row: plane.fill(range(r, r + 1)), done))
-            plane.fill(range(34, 51))
+            plane.fill(range(30 + num_rows, 51))
             terminal.wait_until_quiet()
             cost(terminal, lambda: terminal.type("2"), "[2 Overview]")
             whole = cost(terminal, lambda: terminal.type("6"), "[6 Landscape]")
@@ -308,7 +310,7 @@ def echo(terminal: Terminal, key: str, title: str) -> float:
         found = watched.search(terminal.text)
         return found[0] if found else ""
 
-    terminal.read(0.7)
+    terminal.read(0.4)
     before, started = answer(), time.monotonic()
     terminal.type(key)
     while answer() == before:

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -276,30 +275,8 @@ def test_no_color_wins(monkeypatch):
 )
 def test_glyphs_are_those_the_locale_has(monkeypatch, encoding, term, charset):
     monkeypatch.setattr(stage_module.locale, "getpreferredencoding", lambda **_: encoding)
-    monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.setenv("TERM", term)
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
-    assert look_for("256", "auto", dark=True, console=Console()).charset == charset
-
-
-@pytest.mark.parametrize(
-    ("said", "charset"),
-    [
-        ({"LC_ALL": "C"}, "ascii"),
-        ({"LANG": "POSIX", "LC_CTYPE": "C.UTF-8"}, "ascii"),  # as Python leaves it
-        ({"LC_CTYPE": "C.UTF-8"}, "braille"),  # nothing was said
-        ({"LC_ALL": "C.UTF-8", "LANG": "C"}, "braille"),
-    ],
-)
-def test_the_c_locale_has_ascii_though_python_makes_it_utf_8(monkeypatch, said, charset):
-    for name in ("LC_ALL", "LC_CTYPE", "LANG"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in (said | {"TERM": "xterm"}).items():
-        monkeypatch.setenv(name, value)
-    mode = int("C.UTF-8" not in (said.get("LC_ALL"), said.get("LANG")))
-    flags = SimpleNamespace(utf8_mode=mode)
-    monkeypatch.setattr(stage_module, "sys", SimpleNamespace(flags=flags))
-    monkeypatch.setattr(stage_module.locale, "getpreferredencoding", lambda **_: "utf-8")
     assert look_for("256", "auto", dark=True, console=Console()).charset == charset
 
 

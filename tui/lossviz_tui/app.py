@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textual import actions, on, work
+from textual import actions, constants, on, work
 from textual.app import App, ComposeResult, SystemCommand
 from textual.driver import Driver
 from textual.events import Resize
@@ -93,8 +93,12 @@ class LossvizApp(App[None]):
             )
 
     def get_driver_class(self) -> type[Driver]:
-        """Textual's choice of a driver, on a wire that sends only what differs."""
-        return on_a_wire(super().get_driver_class())
+        """Textual's choice of a driver, on a wire that sends only what differs.
+
+        Who names a driver in TEXTUAL_DRIVER gets that one as it is.
+        """
+        found = super().get_driver_class()
+        return found if constants.DRIVER else on_a_wire(found)
 
     def on_resize(self, _: Resize) -> None:
         """A terminal of another size may have moved or dropped what it showed."""

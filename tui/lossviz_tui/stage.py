@@ -6,7 +6,6 @@ after its first frame.
 
 import locale
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -64,8 +63,6 @@ from lossviz_tui.terminal import glyphs_of
 from lossviz_tui.widgets.filter_line import FilterLine
 
 _LOG_BYTES = 65_536
-_COERCED = "C.UTF-8"
-"""What Python puts in LC_CTYPE when it finds the C locale."""
 STATUS_ROWS = 2
 """Of the lines at the top."""
 
@@ -528,16 +525,5 @@ def look_for(
     if "NO_COLOR" in os.environ:
         depth = "none"
     if charset == "auto":
-        encoding = locale.getpreferredencoding(do_setlocale=False)
-        charset = "ascii" if _is_c_locale() else glyphs_of(os.environ, encoding)
+        charset = glyphs_of(os.environ, locale.getpreferredencoding(do_setlocale=False))
     return Look(charset=charset, color=depth, dark=dark)
-
-
-def _is_c_locale() -> bool:
-    """Whether the C locale was asked for; where nothing was, UTF-8 is likely.
-
-    Python itself turns the C locale into UTF-8, and says so in LC_CTYPE and in a flag.
-    """
-    named = [os.environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG")]
-    wanted = next((name for name in named if name and name != _COERCED), "")
-    return bool(sys.flags.utf8_mode) and wanted in {"C", "POSIX"}
