@@ -1,5 +1,6 @@
 import re
 import time
+from typing import Any
 
 import numpy as np
 import plotext
@@ -15,6 +16,7 @@ from lossviz_tui.paint.charts import (
     chart_frame,
     line_chart,
 )
+from lossviz_tui.paint.colors import dimmed
 from lossviz_tui.paint.curves import DOTS, Curve, rasterise
 from lossviz_tui.paint.palettes import Look, category_style
 
@@ -153,6 +155,50 @@ def test_a_log_axis_leaves_out_what_is_not_positive():
     text = text_of(line_chart(series, (50, 16), look=Look(), options=ChartOptions(log_y=True)))
     assert "0.001" in text
     assert "0.1" in text
+
+
+@pytest.mark.parametrize("look", [look for look in LOOKS if look.color != "none"])
+def test_a_dim_curve_lies_under_the_others(look):
+    raw = Series(label="", x=EPOCHS, y=EPOCHS, color_index=1, dim=True)
+    front = Series(label="", x=EPOCHS, y=EPOCHS[::-1], color_index=1, bold=True)
+    options = ChartOptions(y_limits=(0, 49))
+    alone = line_chart([front], (50, 12), look=look, options=options)
+    both = line_chart([front, raw], (50, 12), look=look, options=options)
+    style = category_style(look, 1, bold=True)
+    assert glyphs_in(style, both) == glyphs_in(style, alone) != set()
+    assert text_of(both) != text_of(alone)
+
+
+def test_a_dim_curve_is_weaker_in_its_own_way_on_each_terminal():
+    raw = Series(label="", x=EPOCHS, y=EPOCHS, color_index=1, dim=True)
+    colors = {s.style.color.name for s in segments_of(raw, Look()) if s.style.color}
+    assert dimmed("#e69f00", dark=True) in colors
+    assert any(s.style.dim for s in segments_of(raw, Look(color="none")))
+
+
+def segments_of(one: Series, look: Look) -> list[Any]:
+    return [segment for line in line_chart([one], (50, 12), look=look) for segment in line]
+
+
+def glyphs_in(style, lines) -> set[tuple[int, int, str]]:
+    """Column, row and glyph of what is drawn in a style."""
+    found: set[tuple[int, int, str]] = set()
+    for row, line in enumerate(lines):
+        column = 0
+        for segment in line:
+            for glyph in segment.text:
+                if segment.style == style and glyph.strip():
+                    found.add((column, row, glyph))
+                column += 1
+    return found
+
+
+def test_a_marked_curve_bears_its_glyph():
+    plain, marked = (
+        text_of(line_chart([curve("a", 3, marked=is_marked)], (60, 12), look=Look()))
+        for is_marked in (False, True)
+    )
+    assert marked.count("◆") > plain.count("◆") + 2
 
 
 def test_nothing_is_printed(capsys):

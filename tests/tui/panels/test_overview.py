@@ -102,6 +102,19 @@ def test_what_the_gpu_does_is_shown_where_there_is_one(make_scene, read_lines, s
     assert "GPU" not in read_lines(overview.paint(make_scene(), size))
 
 
+def test_the_chart_of_the_gpu_moves_every_ten_seconds_only(make_scene):
+    gpu = Gpu(number=0, use=0.5, used_bytes=2**30, total_bytes=2**34)
+
+    def charts(count: int) -> list[str]:
+        uses = (replace(gpu, use=k % 7 / 7) for k in range(count))
+        gpus = tuple(GpuSample(seconds=2.0 * k, gpus=(one,)) for k, one in enumerate(uses))
+        lines = [line.text for line in overview.paint(make_scene(gpus=gpus), WIDE)]
+        return [line for line in lines if "GPU" not in line]
+
+    assert charts(51) == charts(55)
+    assert charts(51) != charts(56)
+
+
 def test_images_a_second_come_from_the_records(make_scene, make_view, read_lines):
     view = make_view()
     columns = (*view.description.scalar_columns[:-1], "images_per_second")

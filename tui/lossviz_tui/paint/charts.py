@@ -132,9 +132,11 @@ def _draw_curves(
 
 
 def _style_of(one: Series, look: Look) -> Style:
-    """The style of a curve; a dim one is grey where there are no weaker colours."""
+    """The style of a curve; a dim one is grey where there are no weaker colours, or faint."""
     if not one.dim:
         return category_style(look, one.color_index, bold=one.bold)
+    if look.color == "none":
+        return Style(dim=True)
     if one.color_index < 0 or not look.has_palette:
         return style_for(look, MUTED)
     ink = category_ink(look, one.color_index)

@@ -23,6 +23,8 @@ HELP = (
 )
 _MIN_ROWS = 9
 """Of a chart that somebody should read."""
+_GPU_SECONDS = 10.0
+"""After which the chart of the GPU moves on: all of it does, and a line may be slow."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,11 +274,12 @@ def _gpu_chart(scene: Scene, size: Size) -> list[Strip]:
     """Use and memory of that GPU in the last minutes."""
     newest = scene.gpus[-1]
     number = newest.of_process(_pid(scene)).number
+    end = newest.seconds - newest.seconds % _GPU_SECONDS
     course = [
-        (sample.seconds - newest.seconds, gpu)
+        (sample.seconds - end, gpu)
         for sample in scene.gpus
         for gpu in sample.gpus
-        if gpu.number == number
+        if gpu.number == number and sample.seconds <= end
     ]
     x = np.array([seconds / 60 for seconds, _ in course])
     series = [
