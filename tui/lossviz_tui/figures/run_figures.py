@@ -35,7 +35,6 @@ from lossviz_tui.figures.drawing import (
 )
 from lossviz_tui.figures.matrices import MatrixLabels, draw_matrix
 from lossviz_tui.paint.palettes import EMBER, MARKERS
-from lossviz_tui.panels.notes import chosen_classes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -231,7 +230,7 @@ def notes_figure(scene: Scene) -> Figure:
     if view.description.num_classes < 2:
         raise LossvizError("there is no figure: one class is never taken for another")
     _require_counts(view.recall_of(split), split)
-    chosen = chosen_classes(scene)
+    chosen = scene.chosen_classes
     if scene.selection.all_classes or not chosen:
         figure = _notes_matrix(view, split)
     else:
