@@ -46,7 +46,12 @@ class Key:
 
 
 _WORD = re.compile(r"\w+|-\d+")
-_STEPS: dict[str, str] = {"-1": "previous", "1": "next"}
+_STEPS: dict[str, str] = {
+    "-1": "previous",
+    "1": "next",
+    "-10": "ten-previous",
+    "10": "ten-next",
+}
 
 PUNCTUATION: dict[str, str] = {
     "exclamation_mark": "!",

@@ -25,8 +25,8 @@ HELP = (
     "CCTM(i, j) = K(i, j) / sum_j K(i, j) is the share of the examples of class i (down) that "
     "the model calls j (across), in percent, so the diagonal is the recall, and symmetry is "
     "the Pearson correlation of the entries (i, j) and (j, i), i < j (Diao et al. 2022, sec. "
-    "2.1). Differences are in percentage points; clustered: average linkage on 1 - (CCTM(i, j) "
-    "+ CCTM(j, i)) / 2."
+    "2.1); differences are in percentage points, and clustered classes stand by average "
+    "linkage on 1 - (CCTM(i, j) + CCTM(j, i)) / 2."
 )
 _ORDER_WORDS = {"index": "", "similarity": ", clustered", "recall": ", by recall"}
 _BAR_WIDTH = 11

@@ -63,10 +63,7 @@ class HelpScreen(ModalScreen[None]):
 
         title = VIEW_TITLES[VIEW_NAMES.index(self._view)]
         text.append(f"{title}\n", style="bold")
-        how = self._how_to_read
-        if self._ascii_only:
-            how = how.encode("ascii", "replace").decode()
-        text.append(f"{how}\n")
+        text.append(f"{self._how_to_read}\n")
         rows = [
             key
             for key in self._keys
