@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import importlib
+import os
 import signal
 import threading
 import time
@@ -42,6 +43,7 @@ from lossviz_tui.wire import WireDriver, on_a_wire
 if TYPE_CHECKING:
     from lossviz_tui.stage import Stage
 
+EXIT_HANGUP = 128 + signal.SIGHUP
 POLL_SECONDS = 0.25
 READING_SECONDS = 0.05
 """Between two looks while there is more to read at once; the screen needs the processor too."""
@@ -136,6 +138,9 @@ class LossvizApp(App[None]):
         usual = POLL_SECONDS / (SLOW_FACTOR if self._options.slow else 1.0)
         pause = usual
         while not self._leaving.wait(pause):
+            if isinstance(self._driver, WireDriver) and self._driver.is_cut:
+                # Textual would wait for ever to write the rest, and spin where it reads.
+                os._exit(EXIT_HANGUP)
             pause = READING_SECONDS if stage.tail.step() else usual
 
     def on_stage_set(self, message: StageSet) -> None:
