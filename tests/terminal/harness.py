@@ -152,6 +152,12 @@ class Terminal:
         self.read(0.2)
         return self.process.wait()
 
+    def hang_up(self) -> int:
+        """Take the terminal away without a word; the program's exit code."""
+        primary, self._primary = self._primary, -1
+        os.close(primary)
+        return self.process.wait(PATIENCE_SECONDS)
+
     def close(self) -> None:
         """End the program, whatever it is doing."""
         if self.process.poll() is None:

@@ -32,6 +32,12 @@ def test_a_signal_leaves_the_terminal_as_it_was(start, run, number, code):
     assert_restored(bytes(terminal.sent))
 
 
+def test_a_program_whose_terminal_vanishes_without_a_signal_leaves(start, live):
+    terminal = start(live.path)
+    terminal.wait_for("epoch 8/12", "accuracy")
+    assert terminal.hang_up() == 128 + signal.SIGHUP
+
+
 def test_a_signal_before_the_first_data_restores_too(start, tmp_path):
     terminal = start(tmp_path / "nothing.zarr")
     while ALTERNATE_ON not in terminal.sent:

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from lossviz_tui.stage import Stage
     from lossviz_tui.widgets.filter_line import FilterLine
 
+EXIT_HANGUP = 128 + signal.SIGHUP
 POLL_SECONDS = 0.25
 READING_SECONDS = 0.05
 """Between two looks while there is more to read at once; the screen needs the processor too."""
@@ -145,6 +146,9 @@ class LossvizApp(App[None]):
         usual = POLL_SECONDS / (SLOW_FACTOR if self._options.slow else 1.0)
         pause = usual
         while not self._leaving.wait(pause):
+            if isinstance(self._driver, WireDriver) and self._driver.is_cut:
+                # Textual would wait for ever to write the rest, and spin where it reads.
+                os._exit(EXIT_HANGUP)
             pause = READING_SECONDS if stage.tail.step() else usual
 
     def on_stage_set(self, message: StageSet) -> None:

@@ -6,6 +6,7 @@ counts up costs a digit, and a colour is named when it changes. What is not a fr
 titles, questions to the terminal) goes through as it is.
 """
 
+import os
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
@@ -284,6 +285,11 @@ class WireDriver(LinuxDriver):
         thinned = self._wire.thinned(data)
         if thinned:
             super().write(thinned)
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the terminal it began with is gone."""
+        return self.input_tty and not os.isatty(self.fileno)
 
     def forget(self) -> None:
         """Draw everything anew from here on: nobody knows what the terminal shows."""
