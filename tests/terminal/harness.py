@@ -117,6 +117,10 @@ class Terminal:
         text = self.text
         return all(word in text for word in words)
 
+    def overwrite(self, words: str) -> None:
+        """Have somebody else write into the middle of the screen."""
+        self._stream.feed(f"\x1b7\x1b[10;20H{words}\x1b8".encode())
+
     def wait_for(self, *words: str) -> None:
         """Read until all words are on the screen."""
         self.wait_until(lambda: self.shows(*words), str(words))

@@ -94,6 +94,18 @@ def cells(terminal: Terminal) -> list[list[object]]:
     ]
 
 
+def test_what_was_written_over_comes_back_when_asked_for(start, run):
+    terminal = start(run)
+    terminal.wait_for("epoch 8/12", "accuracy")
+    terminal.overwrite("a message of the kernel")
+    assert terminal.shows("a message of the kernel")
+    terminal.type("\x0c")
+    terminal.wait_until(
+        lambda: not terminal.shows("a message of the kernel"), "all of it again"
+    )
+    assert terminal.shows("accuracy")
+
+
 def test_a_held_key_is_answered_and_leaving_says_nothing(start, run):
     terminal = start(run)
     terminal.wait_for("epoch 8/12", "accuracy")

@@ -461,6 +461,12 @@ class LossvizApp(App[None]):
         except (LossvizError, OSError) as error:
             self._say(str(error), is_warning=True)
 
+    def action_redraw(self) -> None:
+        """Send every cell again, where something else has written to the terminal."""
+        if isinstance(self._driver, WireDriver):
+            self._driver.forget()
+        self.refresh()
+
     def action_help(self) -> None:
         """Every key, and how to read this view."""
         if self._stage is not None:

@@ -219,6 +219,7 @@ KEYS: tuple[Key, ...] = (
     Key("S", "stop", "Stop", "checkpoint and end the training", starts_work=True),
     Key("w", "log", "Log", "what daemon and worker printed"),
     Key("e", "export", "Export", "write this view to a file"),
+    Key("ctrl+l", "redraw", "Redraw", "draw all of the screen again"),
     Key("question_mark", "help", "Help", "this page", in_footer=True),
     Key("q", "quit", "Quit", "leave; training and scans go on", in_footer=True),
 )

@@ -74,9 +74,16 @@ class HelpScreen(ModalScreen[None]):
         width = max(_KEYS_WIDTH, *(cell_len(shown(key)) + 1 for key in rows))
         # Keys of the user's own may have names too long for two columns.
         is_wide = 2 * (width + MAX_HELP) > _TEXT_WIDTH
-        half = len(rows) if is_wide else -(-len(rows) // columns)
         text.append(f"{_view_keys(self._keys):{width - 1}} ", style="bold")
-        text.append("the views; ctrl+p every command\n")
+        line = "the views; ctrl+p every command"
+        redraw = next((key for key in rows if key.action == "redraw"), None)
+        if redraw is not None:
+            longer = f"{line}; {shown(redraw)} {redraw.help}"
+            if columns > 1 and width + cell_len(longer) <= _TEXT_WIDTH:
+                line = longer
+                rows.remove(redraw)
+        text.append(f"{line}\n")
+        half = len(rows) if is_wide else -(-len(rows) // columns)
         for left, right in zip(rows[:half], [*rows[half:], *[None] * half], strict=False):
             text.append(f"{shown(left):{width}}", style="bold")
             text.append(f"{left.help:{MAX_HELP}}")
