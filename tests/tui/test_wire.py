@@ -1,5 +1,10 @@
 """What goes over the wire shows the same as all that Textual would have sent."""
 
+import errno
+import io
+import os
+from typing import IO, cast
+
 import pyte
 import pytest
 from hypothesis import given, settings
@@ -8,11 +13,12 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
+from textual.drivers._writer_thread import WriterThread
 from textual.drivers.headless_driver import HeadlessDriver
 from textual.drivers.linux_driver import LinuxDriver
 from textual.strip import Strip
 
-from lossviz_tui.wire import Wire, WireDriver, on_a_wire
+from lossviz_tui.wire import Unfailing, Wire, WireDriver, on_a_wire
 
 WIDTH, HEIGHT = 24, 5
 SYNC = ("\x1b[?2026h", "\x1b[?2026l")
@@ -196,3 +202,31 @@ def test_a_wide_character_is_sent_whole():
 def test_only_the_driver_of_unix_terminals_is_put_on_a_wire():
     assert on_a_wire(LinuxDriver) is WireDriver
     assert on_a_wire(HeadlessDriver) is HeadlessDriver
+
+
+class Gone(io.StringIO):
+    """A terminal that was hung up."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EIO, f"{len(text)} characters for nobody")
+
+    def flush(self) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_the_thread_that_writes_outlives_the_terminal():
+    writer = WriterThread(cast("IO[str]", Unfailing(Gone())))
+    writer.start()
+    for _ in range(100):  # more than its queue holds
+        writer.write("a frame")
+    writer.stop()
+    assert not writer.is_alive()
+
+
+def test_what_is_written_to_a_terminal_arrives():
+    file = io.StringIO()
+    kept = Unfailing(file)
+    assert kept.write("abc") == 3
+    kept.flush()
+    assert file.getvalue() == "abc"
+    assert not kept.isatty()

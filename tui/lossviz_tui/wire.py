@@ -6,10 +6,11 @@ counts up costs a digit, and a colour is named when it changes. What is not a fr
 titles, questions to the terminal) goes through as it is.
 """
 
+import contextlib
 import os
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO, TypeAlias
 
 from rich.cells import get_character_cell_size
 from textual.driver import Driver
@@ -266,8 +267,42 @@ def _parts(codes: str) -> _Parts:
     return _Parts(frozenset(attributes), color, background)
 
 
+class Unfailing:
+    """A terminal that may be gone: what nobody reads any more is not written, and no error.
+
+    An error would end Textual's thread that writes; the app would then wait for ever to hand
+    it one frame more.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        """Write a text if there is still somebody to write it to."""
+        with contextlib.suppress(OSError):
+            self._file.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Send what was written, likewise."""
+        with contextlib.suppress(OSError):
+            self._file.flush()
+
+    def fileno(self) -> int:
+        """Number of the open file."""
+        return self._file.fileno()
+
+    def isatty(self) -> bool:
+        """Whether it is, or was, a terminal."""
+        return self._file.isatty()
+
+
 class WireDriver(LinuxDriver):
-    """Textual's driver for Unix terminals on a wire that sends only differences."""
+    """Textual's driver for Unix terminals on a wire that sends only differences.
+
+    It also outlives its terminal: with the hang-up comes a SIGCONT, upon which Textual's begins
+    to draw on a terminal that is no more.
+    """
 
     def __init__(
         self,
@@ -278,6 +313,7 @@ class WireDriver(LinuxDriver):
         size: tuple[int, int] | None = None,
     ) -> None:
         super().__init__(app, debug=debug, mouse=mouse, size=size)
+        self._file: Any = Unfailing(self._file)
         self._wire = Wire()
 
     def write(self, data: str) -> None:
@@ -285,6 +321,11 @@ class WireDriver(LinuxDriver):
         thinned = self._wire.thinned(data)
         if thinned:
             super().write(thinned)
+
+    def start_application_mode(self) -> None:
+        """Take the terminal over, unless it is gone."""
+        if not self.is_cut:
+            super().start_application_mode()
 
     @property
     def is_cut(self) -> bool:
