@@ -340,6 +340,11 @@ def test_every_kind_and_option_is_scanned_and_exported(
         right = np.trace(confusion, axis1=-2, axis2=-1)
         np.testing.assert_allclose(arrays[f"{split}_mistake_rate"], 1 - right / size)
         assert arrays[f"{split}_loss"].shape == points
+        assert (arrays[f"{split}_num_seen"] == size).all()
+        rate = arrays[f"{split}_mistake_rate"]
+        error = np.sqrt(rate * (1 - rate) / (size - 1))
+        np.testing.assert_allclose(arrays[f"{split}_mistake_rate_error"], error, rtol=1e-12)
+        assert (arrays[f"{split}_loss_error"] > 0).all()
         class_loss, seen = arrays[f"{split}_class_loss"], confusion.sum(axis=-1)
         assert class_loss.shape == (*points, 10)
         whole = (class_loss * seen).sum(axis=-1) / size

@@ -274,6 +274,9 @@ def _scan_arrays(scan: ScanReader, result: ScanResult) -> dict[str, Any]:
     for split, values in result.splits.items():
         arrays[f"{split}_loss"] = values.loss
         arrays[f"{split}_mistake_rate"] = values.mistake_rate
+        arrays[f"{split}_loss_error"] = values.loss_error
+        arrays[f"{split}_mistake_rate_error"] = values.mistake_rate_error
+        arrays[f"{split}_num_seen"] = values.num_seen
         arrays[f"{split}_class_loss"] = values.class_loss
         arrays[f"{split}_class_mistake_rate"] = values.class_mistake_rate
         arrays[f"{split}_is_complete"] = values.is_complete
