@@ -1,16 +1,13 @@
 """`lossviz-tui`: runs a command and turns what a user can cause into one sentence."""
 
 import importlib
-import keyword
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
-
-import typer
+from typing import Any
 
 from lossviz_analysis.errors import LossvizError
+from lossviz_tui.opening import open_app
 
 COMMANDS: dict[str, str] = {
     "watch": "lossviz_tui.cli.watch",
@@ -34,11 +31,7 @@ COMMANDS: dict[str, str] = {
 a name that Python keeps for itself."""
 
 EXIT_REFUSED = 1
-EXIT_MISUSED = 2
 EXIT_INTERRUPTED = 130
-
-# ClickException, which some versions of Typer keep to themselves.
-_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0].__bases__[0])
 
 
 def main() -> None:
@@ -51,14 +44,15 @@ def run(arguments: list[str]) -> int:
     if not arguments or (arguments[0] not in COMMANDS and arguments[0] not in ("--help", "-h")):
         arguments = ["watch", *arguments]
     try:
-        return _watch(arguments[1:]) if _is_plain_watch(arguments) else _command(arguments)
+        if _is_plain_watch(arguments):
+            return open_app(*map(Path, arguments[1:]))
+        # Typer alone would take a ninth of the time in which the app is there.
+        program: Any = importlib.import_module("lossviz_tui.cli.program")
+        code: int = program.run_command(arguments, COMMANDS, print_error)
     except LossvizError as error:
         print_error(str(error))
         return EXIT_REFUSED
-    except _UsageError as error:
-        print_error(" ".join(error.format_message().split()))
-        return EXIT_MISUSED
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has seen enough; Python would complain again while it shuts
@@ -72,6 +66,7 @@ def run(arguments: list[str]) -> int:
         name = "" if error.filename is None else f"{error.filename}: "
         print_error(f"{name}{error.strerror or error}")
         return EXIT_REFUSED
+    return code
 
 
 def _is_plain_watch(arguments: list[str]) -> bool:
@@ -83,50 +78,10 @@ def _is_plain_watch(arguments: list[str]) -> bool:
     )
 
 
-def _watch(paths: list[str]) -> int:
-    """The app as it is mostly started; Typer would read even this for a third of a second."""
-    module: Any = importlib.import_module(COMMANDS["watch"])
-    try:
-        module.watch(*map(Path, paths))
-    except typer.Exit as left:
-        return left.exit_code
-    return 0
-
-
-def _command(arguments: list[str]) -> int:
-    """Any command with its options, read by Typer."""
-    wanted = [arguments[0]] if arguments[0] in COMMANDS else list(COMMANDS)
-    program = _program(wanted)
-    code: object = program(args=arguments, prog_name="lossviz-tui", standalone_mode=False)
-    return code if isinstance(code, int) else 0
-
-
 def print_error(sentence: str) -> None:
     """One sentence on standard error, made printable: names in it may come from a store."""
     printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in sentence)
-    typer.echo(f"lossviz-tui: {printable}", err=True)
-
-
-def _program(names: list[str]) -> typer.Typer:
-    """A program that knows the named commands; the others are not imported."""
-    program = typer.Typer(
-        add_completion=False,
-        no_args_is_help=False,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-        help="Watch classes dance and scan loss landscapes from the terminal, live.",
-    )
-    program.callback()(_nothing)
-    for name in names:
-        module: Any = importlib.import_module(COMMANDS[name])
-        function = f"{name}_" if keyword.iskeyword(name) else name
-        command: Callable[..., None] = getattr(module, function)
-        program.command(name)(command)
-    return program
-
-
-def _nothing() -> None:
-    """Watch classes dance and scan loss landscapes from the terminal, live."""
+    sys.stderr.write(f"lossviz-tui: {printable}\n")
 
 
 if __name__ == "__main__":

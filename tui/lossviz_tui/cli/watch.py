@@ -1,15 +1,11 @@
 """`lossviz-tui [PATH]`: the app."""
 
-import importlib
-import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from lossviz_tui.config import read_config
-from lossviz_tui.options import AppOptions
-from lossviz_tui.terminal import color_system
+from lossviz_tui.opening import open_app
 
 
 def watch(
@@ -47,35 +43,16 @@ def watch(
     ] = None,
 ) -> None:
     """Watch a run live, or pick one under a folder (the default command)."""
-    settings = read_config(config)
-    color = color or settings.color or "auto"
-    _set_colors(color)
-    os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
-    module: Any = importlib.import_module("lossviz_tui.app")
-    options = AppOptions(
-        color=color,
-        charset=charset or settings.charset or "auto",
-        light=_first(light, settings.light, False),
-        mouse=_first(mouse, settings.mouse, True),
-        slow=_first(slow, settings.slow, False),
-        readonly=readonly,
-        trust=trust,
-        keys=settings.keys,
+    raise typer.Exit(
+        open_app(
+            path,
+            color=color,
+            charset=charset,
+            light=light,
+            mouse=mouse,
+            slow=slow,
+            readonly=readonly,
+            trust=trust,
+            config=config,
+        )
     )
-    raise typer.Exit(module.run_app(path, options))
-
-
-def _set_colors(color: str) -> None:
-    """Have Textual use the same colours; it looks when it is imported, which is yet to come."""
-    wanted = color_system(os.environ) if color == "auto" else color
-    if wanted == "none":
-        os.environ["NO_COLOR"] = "1"
-    elif color != "auto":
-        os.environ["TEXTUAL_COLOR_SYSTEM"] = "standard" if wanted == "16" else wanted
-    elif wanted != "auto":
-        os.environ.setdefault("TEXTUAL_COLOR_SYSTEM", wanted)
-
-
-def _first(*found: bool | None) -> bool:
-    """The first answer anybody gave: the command line, the file, the default."""
-    return next((value for value in found if value is not None), False)
