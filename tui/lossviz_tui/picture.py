@@ -11,7 +11,7 @@ from lossviz_analysis.store.scans import ScanReader
 from lossviz_analysis.store.schema import ScanState
 from lossviz_analysis.surfaces.curves import curve_type
 from lossviz_analysis.surfaces.estimate import estimated_rates
-from lossviz_analysis.surfaces.lowland import lowland
+from lossviz_analysis.surfaces.lowland import lowest_entry, lowland
 from lossviz_analysis.surfaces.similarity import (
     cluster_order,
     interference_agreement,
@@ -160,8 +160,8 @@ def _plane_facts(result: ScanResult, first: SplitResult) -> list[str]:
     t1, t2 = result.coordinates
     rate = np.where(first.is_known, first.mistake_rate, np.nan)
     facts: list[str] = []
-    if np.isfinite(rate).any():
-        i, j = np.unravel_index(int(np.nanargmin(rate)), rate.shape)
+    if (lowest := lowest_entry(rate, t1, t2)) is not None:
+        i, j = lowest
         facts.append(f"lowest {100 * rate[i, j]:.2f} % at ({t1[i]:.3g}, {t2[j]:.3g})")
     found = lowland(estimated_rates(first.mistake_rate, first.is_known), t1, t2)
     if np.isfinite(found.area):

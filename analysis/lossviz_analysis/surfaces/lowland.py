@@ -90,3 +90,29 @@ def _nearest_to_zero(t: Coordinates) -> int:
 def _cell_widths(t: Coordinates) -> Coordinates:
     middles = (t[1:] + t[:-1]) / 2
     return np.diff(middles, prepend=t[0], append=t[-1])
+
+
+def lowest_entry(
+    values: Surface,
+    t1: Float[np.ndarray, " rows"],
+    t2: Float[np.ndarray, " columns"],
+) -> tuple[int, int] | None:
+    """Where a surface is lowest; of equal places the one nearest to the model.
+
+    Where a whole region makes no mistake, the first of its cells would be a corner of it.
+
+    Args:
+        values: Mistake rates or losses; what is not finite does not count.
+        t1: Coordinates of the rows, ascending.
+        t2: Coordinates of the columns, ascending.
+
+    Returns:
+        Row and column; None where nothing is finite. Distances are in spans of the axes.
+    """
+    finite = np.isfinite(values)
+    if not finite.any():
+        return None
+    rows, columns = np.nonzero(finite & (values == values[finite].min()))
+    spans = [float(np.ptp(t)) or 1.0 for t in (t1, t2)]
+    nearest = int(np.hypot(t1[rows] / spans[0], t2[columns] / spans[1]).argmin())
+    return int(rows[nearest]), int(columns[nearest])

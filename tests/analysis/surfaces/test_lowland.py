@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lossviz_analysis.surfaces.lowland import lowland
+from lossviz_analysis.surfaces.lowland import lowest_entry, lowland
 
 sizes = st.tuples(st.integers(1, 7), st.integers(1, 7))
 percents = sizes.flatmap(
@@ -128,3 +128,22 @@ def test_a_delta_in_points_is_refused(delta):
 def test_coordinates_that_do_not_increase_are_refused(t):
     with pytest.raises(ValueError, match="t2 must be finite and strictly increasing"):
         lowland(np.zeros((1, 2)), np.zeros(1), np.array(t))
+
+
+def test_of_equal_places_the_lowest_is_the_one_nearest_to_the_model():
+    t1, t2 = np.linspace(-0.1, 0.1, 5), np.linspace(-10.0, 10.0, 5)
+    flat = np.zeros((5, 5))
+    assert lowest_entry(flat, t1, t2) == (2, 2)
+    flat[2, 2] = 1e-12
+    assert lowest_entry(flat, t1, t2) in {(1, 2), (2, 1), (2, 3), (3, 2)}
+    flat[4, 0] = -1.0
+    assert lowest_entry(flat, t1, t2) == (4, 0)
+
+
+def test_what_is_not_finite_is_never_the_lowest():
+    t = np.linspace(-1.0, 1.0, 3)
+    values = np.full((3, 3), np.nan)
+    assert lowest_entry(values, t, t) is None
+    values[0, 0], values[2, 1] = -np.inf, 5.0
+    assert lowest_entry(values, t, t) == (2, 1)
+    assert lowest_entry(values[:, 1:2], t, np.zeros(1)) == (2, 0)

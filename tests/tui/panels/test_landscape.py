@@ -90,8 +90,12 @@ def test_a_running_scan_says_how_far_it_is(read, run, make_scan):
 def test_a_queued_scan_says_what_it_waits_for(read, run, make_scan):
     scan_id = make_scan(run, state=ScanState.QUEUED)
     assert "the scan worker is starting" in read(scan_id)
-    busy = Standing(word="live", worker_is_up=True)
-    assert "another scan comes first" in read(scan_id, standing=busy)
+    up = Standing(word="live", worker_is_up=True)
+    alone = read(scan_id, standing=up)
+    assert "it is about to begin" in alone
+    assert "another scan" not in alone
+    other = make_scan(run, state=ScanState.RUNNING, share=0.5)
+    assert "another scan comes first" in read(other, scan_id, standing=up)
 
 
 def test_a_scan_that_nobody_computes_says_so(run, make_scan, scene_of_scans, read_lines):

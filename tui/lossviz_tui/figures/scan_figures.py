@@ -12,6 +12,7 @@ from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.surfaces.curves import chance_loss, curve_type, stationary_points
 from lossviz_analysis.surfaces.cut import cut
 from lossviz_analysis.surfaces.estimate import estimated_losses, estimated_rates
+from lossviz_analysis.surfaces.lowland import lowest_entry
 from lossviz_tui.figures import provenance
 from lossviz_tui.figures.drawing import (
     MUTED,
@@ -290,10 +291,9 @@ def _draw_marks(axes: Axes, found: Drawn, t1: np.ndarray, t2: np.ndarray) -> Non
             )  # fmt: skip
     if t1[0] <= 0 <= t1[-1] and t2[0] <= 0 <= t2[-1]:
         _mark(axes, 0.0, 0.0, "P", "the model", size=5.5, order=5)
-    sure = np.where(np.isfinite(found.sure), found.sure, np.nan)
-    if np.isfinite(sure).any():
-        i, j = np.unravel_index(int(np.nanargmin(sure)), sure.shape)
-        _mark(axes, float(t2[j]), float(t1[i]), "D", f"lowest, {sure[i, j]:.4g}", size=8)
+    if (lowest := lowest_entry(found.sure, t1, t2)) is not None:
+        i, j = lowest
+        _mark(axes, float(t2[j]), float(t1[i]), "D", f"lowest, {found.sure[i, j]:.4g}", size=8)
 
 
 def _mark(

@@ -109,14 +109,18 @@ def _frame_notes(scene: Scene, row: ScanRow) -> list[str]:
     return [f"{place} ({how})"]
 
 
+_STARTING = {False: "the scan worker is starting", True: "it is about to begin"}
+
+
 def _why_empty(scene: Scene, row: ScanRow) -> list[str]:
     match row.word:
         case "queued":
             if waits_for_worker(scene):
                 return ["no worker is running", "key s or r starts one"]
             up = scene.standing is not None and scene.standing.worker_is_up
-            waits = "another scan comes first" if up else "the scan worker is starting"
-            return ["waiting for the worker", waits]
+            if any(other.word == "running" for other in scene.scans) or row.place > 1:
+                return ["waiting for the worker", "another scan comes first"]
+            return ["waiting for the worker", _STARTING[up]]
         case "running":
             return ["computing the directions", "the first cells appear in a moment"]
         case "failed" | "damaged":

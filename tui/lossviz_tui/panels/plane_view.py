@@ -10,6 +10,7 @@ from rich.style import Style
 from textual.strip import Strip
 
 from lossviz_analysis.surfaces.cut import Cut, cut
+from lossviz_analysis.surfaces.lowland import lowest_entry
 from lossviz_tui.navigation import point_chosen
 from lossviz_tui.paint.cells import Size, beside, blank_lines, text_line
 from lossviz_tui.paint.charts import ChartOptions, Series, line_chart
@@ -120,10 +121,8 @@ def _marks(found: Drawn, t1: np.ndarray, t2: np.ndarray) -> list[EntryMark]:
     marks: list[EntryMark] = []
     if t1[0] <= 0 <= t1[-1] and t2[0] <= 0 <= t2[-1]:
         marks.append(EntryMark(row=int(np.argmin(abs(t1))), column=int(np.argmin(abs(t2)))))
-    sure = found.sure
-    if np.isfinite(sure).any():
-        lowest = np.unravel_index(int(np.nanargmin(sure)), sure.shape)
-        marks.append(EntryMark(row=int(lowest[0]), column=int(lowest[1]), kind="minimum"))
+    if (lowest := lowest_entry(found.sure, t1, t2)) is not None:
+        marks.append(EntryMark(row=lowest[0], column=lowest[1], kind="minimum"))
     return marks
 
 
