@@ -1,10 +1,8 @@
 """The user's own settings: what they change, and one clear sentence for every mistake."""
 
-import time
-
 import pytest
+from tests.tui.pilots import app_for, screen_text, shows
 
-from lossviz_tui.app import LossvizApp
 from lossviz_tui.config import (
     Config,
     ConfigError,
@@ -15,7 +13,6 @@ from lossviz_tui.config import (
     remapped,
 )
 from lossviz_tui.keys import KEYS
-from lossviz_tui.options import AppOptions
 
 
 @pytest.fixture
@@ -150,33 +147,22 @@ def test_keys_are_written_as_people_know_them(written, keys):
 async def test_footer_help_and_palette_show_the_keys_of_the_file(make_run, tmp_path):
     config = parse_config({"keys": {"scan": "f2", "help": "f1", "view-cctm": "C", "hold": ""}})
     path = make_run(tmp_path / "pets.zarr")
-    app = LossvizApp(path, AppOptions(color="truecolor", charset="braille", keys=config.keys))
-
-    def text() -> str:
-        return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
-
+    app = app_for(path, keys=config.keys)
     async with app.run_test(size=(80, 24)) as pilot:
-
-        async def shows(*words: str) -> None:
-            deadline = time.monotonic() + 15
-            while not all(word in text() for word in words):
-                assert time.monotonic() < deadline, text()
-                await pilot.pause(0.01)
-
-        await shows("epoch 8/12")
+        await shows(pilot, "epoch 8/12")
         await pilot.press("s", "question_mark", "5")
         assert len(app.screen_stack) == 1
         await pilot.press("C")
-        await shows("CCTM, test, epoch 8")
-        footer = text().splitlines()[-1]
+        await shows(pilot, "CCTM, test, epoch 8")
+        footer = screen_text(app).splitlines()[-1]
         assert "f2 Scan" in footer
         assert "f1 Help" in footer
         assert "Hold" not in footer
         await pilot.press("space")
-        assert "HELD" not in text()
+        assert "HELD" not in screen_text(app)
         titles = [command.title for command in app.get_system_commands(app.screen)]
         assert "Scan (f2)" in titles
         await pilot.press("f1")
-        await shows("f2     ask for a scan", "1 2 3 4 C 6 the views; ctrl+p")
+        await shows(pilot, "f2     ask for a scan", "1 2 3 4 C 6 the views; ctrl+p")
         await pilot.press("escape", "f2")
-        await shows("Scan the loss landscape")
+        await shows(pilot, "Scan the loss landscape")

@@ -1,10 +1,10 @@
 """What a stranger's store says reaches a terminal as plain text, whichever command shows it."""
 
 import json
-import time
 
 import numpy as np
 import pytest
+from tests.tui.pilots import screen_text, tells, until
 from textual.pilot import Pilot
 
 from lossviz_analysis.store.creation import create_run
@@ -124,10 +124,7 @@ async def test_the_app_shows_plain_text_in_every_view_and_page(
             if len(keys) == 2:
                 await pilot.press("escape")
         await pilot.press("2", "e", "c")
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not any(note.message.startswith("wrote") for note in app._notifications):
-            assert time.monotonic() < deadline
-            await pilot.pause(0.02)
+        await tells(pilot, "wrote")
         assert_plain("".join(note.message for note in app._notifications))
     (written,) = tmp_path.iterdir()
     assert_plain(written.name)
@@ -135,13 +132,13 @@ async def test_the_app_shows_plain_text_in_every_view_and_page(
 
 async def seen(pilot: Pilot[None], word: str) -> None:
     """Wait for a word; the screen is plain all the time."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    text = ""
-    while word not in text:
-        assert time.monotonic() < deadline, text
-        await pilot.pause(0.02)
-        text = "\n".join(s.text for s in pilot.app.screen._compositor.render_strips())
+
+    def is_seen() -> bool:
+        text = screen_text(pilot.app)
         assert_plain(text)
+        return word in text
+
+    await until(pilot, is_seen)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (60, 18)])

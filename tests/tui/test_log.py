@@ -1,16 +1,11 @@
 """The log on the screen: its end, followed, and nothing in it that a terminal would obey."""
 
-import time
-
 import pytest
-from textual.pilot import Pilot
+from tests.tui.pilots import app_for, app_of, screen_text, shows, until
 
 from lossviz_analysis.store.schema import RunState
-from lossviz_tui.app import LossvizApp
-from lossviz_tui.options import AppOptions
 from lossviz_tui.screens.log import MAX_LINES, LogScreen, log_lines
 
-PATIENCE_SECONDS = 15.0
 SIZES = pytest.mark.parametrize("size", [(80, 24), (60, 18)])
 
 
@@ -28,29 +23,6 @@ def run(make_run, tmp_path):
     (path / "train.log").write_text("\n".join([*lines, "the last word"]) + "\n")
     (path / "scans" / "worker.log").write_text("the worker's word\n")
     return path
-
-
-def app_for(path, **options) -> LossvizApp:
-    return LossvizApp(path, AppOptions(color="truecolor", charset="braille", **options))
-
-
-def screen_text(app: LossvizApp) -> str:
-    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
-
-
-def app_of(pilot: Pilot[None]) -> LossvizApp:
-    assert isinstance(pilot.app, LossvizApp)
-    return pilot.app
-
-
-async def shows(pilot: Pilot[None], *words: str, no: tuple[str, ...] = ()) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        text = screen_text(app_of(pilot))
-        if all(word in text for word in words) and not any(word in text for word in no):
-            return
-        assert time.monotonic() < deadline, text
-        await pilot.pause(0.02)
 
 
 @SIZES
@@ -77,10 +49,7 @@ async def test_who_scrolls_up_is_left_there(run):
             log.write("one more thing\n")
         screen = pilot.app.screen
         assert isinstance(screen, LogScreen)
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while "one more" not in (screen._texts or [""])[0]:
-            assert time.monotonic() < deadline
-            await pilot.pause(0.02)
+        await until(pilot, lambda: "one more" in (screen._texts or [""])[0])
         await shows(pilot, "line 0 ", no=("one more thing",))
         await pilot.press("pagedown", "down")
         await shows(pilot, "line 20", no=("line 0 ",))

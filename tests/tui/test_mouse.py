@@ -1,27 +1,21 @@
 """The app by mouse, and its cursor: what a click, the wheel and a double click cause."""
 
-import time
-from collections.abc import Callable
-from dataclasses import replace
-
 import pytest
+from tests.tui.pilots import app_for, rows_of, screen_text, shows, until
 from textual import events
 from textual.pilot import Pilot
 
 from lossviz_analysis.store.scans import scan_folder
 from lossviz_analysis.store.schema import ScanState
 from lossviz_tui.app import LossvizApp
-from lossviz_tui.options import AppOptions
 from lossviz_tui.screens.class_filter import ClassFilter
 
 SIZE = (80, 24)
-PATIENCE_SECONDS = 15.0
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr("lossviz_tui.app.POLL_SECONDS", 0.1)
-    monkeypatch.delenv("NO_COLOR", raising=False)
 
 
 @pytest.fixture
@@ -29,33 +23,11 @@ def run(make_run, tmp_path):
     return make_run(tmp_path / "pets.zarr")
 
 
-@pytest.fixture
-def app_for():
-    def build(path, **options) -> LossvizApp:
-        usual = AppOptions(color="truecolor", charset="braille")
-        return LossvizApp(path, replace(usual, **options))
-
-    return build
-
-
-def rows(pilot: Pilot[None]) -> list[str]:
-    return [strip.text for strip in pilot.app.screen._compositor.render_strips()]
-
-
-async def until(pilot: Pilot[None], holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, "\n".join(rows(pilot))
-        await pilot.pause(0.01)
-
-
-async def shows(pilot: Pilot[None], *words: str) -> None:
-    await until(pilot, lambda: all(word in "\n".join(rows(pilot)) for word in words))
-
-
 def place_of(pilot: Pilot[None], words: str) -> tuple[int, int]:
     """The cell where some words begin on the screen."""
-    return next((row.index(words), y) for y, row in enumerate(rows(pilot)) if words in row)
+    return next(
+        (row.index(words), y) for y, row in enumerate(rows_of(pilot.app)) if words in row
+    )
 
 
 async def click(pilot: Pilot[None], words: str, right: int = 0, **how) -> None:
@@ -63,7 +35,7 @@ async def click(pilot: Pilot[None], words: str, right: int = 0, **how) -> None:
     await pilot.click(offset=(x + right, y), **how)
 
 
-async def test_a_click_on_a_tab_opens_the_view(app_for, run):
+async def test_a_click_on_a_tab_opens_the_view(run):
     async with app_for(run).run_test(size=SIZE) as pilot:
         await shows(pilot, "epoch 8/12", "[2 Overview]")
         await click(pilot, "5 CCTM", 2)
@@ -72,7 +44,7 @@ async def test_a_click_on_a_tab_opens_the_view(app_for, run):
         await shows(pilot, "[3 Dance]")
 
 
-async def test_a_second_click_on_a_tab_opens_nothing_in_its_view(app_for, run):
+async def test_a_second_click_on_a_tab_opens_nothing_in_its_view(run):
     async with app_for(run).run_test(size=SIZE) as pilot:
         await shows(pilot, "epoch 8/12", "[2 Overview]")
         x, y = place_of(pilot, "5 CCTM")
@@ -80,20 +52,22 @@ async def test_a_second_click_on_a_tab_opens_nothing_in_its_view(app_for, run):
         await shows(pilot, "[5 CCTM]", "CCTM, test, epoch 8")
 
 
-async def test_a_click_on_an_entry_and_a_double_click_open_its_dance(app_for, run):
+async def test_a_click_on_an_entry_and_a_double_click_open_its_dance(run):
     async with app_for(run).run_test(size=SIZE) as pilot:
         await shows(pilot, "epoch 8/12")
         await pilot.press("5")
         await shows(pilot, "CCTM, test, epoch 8")
-        x = rows(pilot)[3].index("dog")
-        y = next(y for y, row in enumerate(rows(pilot)) if row.strip().startswith("car "))
+        x = rows_of(pilot.app)[3].index("dog")
+        y = next(
+            y for y, row in enumerate(rows_of(pilot.app)) if row.strip().startswith("car ")
+        )
         await pilot.click(offset=(x, y))
         await shows(pilot, "car called dog")
         await pilot.click(offset=(x, y), times=2)
         await shows(pilot, "[3 Dance]", "car ⇄ dog")
 
 
-async def test_the_wheel_turns_epochs(app_for, run):
+async def test_the_wheel_turns_epochs(run):
     async with app_for(run).run_test(size=SIZE) as pilot:
         await shows(pilot, "epoch 8/12")
         await pilot.press("5")
@@ -104,7 +78,7 @@ async def test_the_wheel_turns_epochs(app_for, run):
         await shows(pilot, "CCTM, test, epoch 8")
 
 
-async def test_a_click_on_a_scan_chooses_it(app_for, run, make_scan, ask_scan):
+async def test_a_click_on_a_scan_chooses_it(run, make_scan, ask_scan):
     make_scan(run, ask_scan(points=5))
     make_scan(run)
     async with app_for(run).run_test(size=SIZE) as pilot:
@@ -115,9 +89,7 @@ async def test_a_click_on_a_scan_chooses_it(app_for, run, make_scan, ask_scan):
         await shows(pilot, ">ego cat/dog ±0.1 e2 5x5", "2 of 2")
 
 
-async def test_a_click_on_a_run_chooses_it_and_a_second_one_opens_it(
-    app_for, make_run, tmp_path
-):
+async def test_a_click_on_a_run_chooses_it_and_a_second_one_opens_it(make_run, tmp_path):
     for name in ("one", "two", "three"):
         make_run(tmp_path / f"{name}.zarr", epochs=4)
     async with app_for(tmp_path).run_test(size=SIZE) as pilot:
@@ -126,13 +98,13 @@ async def test_a_click_on_a_run_chooses_it_and_a_second_one_opens_it(
         assert isinstance(app, LossvizApp)
         await click(pilot, "two")
         _, y = place_of(pilot, "two")
-        await until(pilot, lambda: rows(pilot)[y].startswith(">"))
+        await until(pilot, lambda: rows_of(pilot.app)[y].startswith(">"))
         await pilot.pause(0.6)  # a click in time would be the third one
         await click(pilot, "two", times=2)
         await shows(pilot, "epoch 4/12 two", "[2 Overview]")
 
 
-async def test_a_click_and_the_wheel_choose_a_pair(app_for, run):
+async def test_a_click_and_the_wheel_choose_a_pair(run):
     async with app_for(run).run_test(size=(120, 30)) as pilot:
         await shows(pilot, "epoch 8/12")
         await pilot.press("3")
@@ -145,7 +117,7 @@ async def test_a_click_and_the_wheel_choose_a_pair(app_for, run):
 
 
 @pytest.mark.parametrize("readonly", [False, True])
-async def test_the_cursor_asks_the_worker_to_go_on_there(app_for, run, make_scan, readonly):
+async def test_the_cursor_asks_the_worker_to_go_on_there(run, make_scan, readonly):
     scan_id = make_scan(run, state=ScanState.RUNNING, share=0.5)
     focus = scan_folder(run, scan_id) / "focus"
     async with app_for(run, readonly=readonly).run_test(size=SIZE) as pilot:
@@ -159,11 +131,11 @@ async def test_the_cursor_asks_the_worker_to_go_on_there(app_for, run, make_scan
         else:
             await until(pilot, lambda: focus.exists() and focus.read_text() == str(6 * 9 + 5))
         await pilot.press("escape")
-        await until(pilot, lambda: "at ego cat" not in "\n".join(rows(pilot)))
+        await until(pilot, lambda: "at ego cat" not in screen_text(pilot.app))
         await shows(pilot, "[6 Landscape]")
 
 
-async def test_classes_are_filtered_by_typing(app_for, run):
+async def test_classes_are_filtered_by_typing(run):
     app = app_for(run)
     async with app.run_test(size=SIZE) as pilot:
         await shows(pilot, "epoch 8/12")
@@ -174,14 +146,14 @@ async def test_classes_are_filtered_by_typing(app_for, run):
         await pilot.press("enter")
         await shows(pilot, "CCTM, test, epoch 8, percent, 2 of 5 classes")
         await pilot.press("escape")
-        await until(pilot, lambda: "2 of 5" not in "\n".join(rows(pilot)))
+        await until(pilot, lambda: "2 of 5" not in screen_text(pilot.app))
         await pilot.press("slash")
         await until(pilot, lambda: isinstance(app.screen, ClassFilter))
         await pilot.press("escape")
         await shows(pilot, "CCTM, test, epoch 8, percent")
 
 
-async def test_two_planes_beside_one_another_by_keys(app_for, run, make_scan, ask_scan):
+async def test_two_planes_beside_one_another_by_keys(run, make_scan, ask_scan):
     make_scan(run, ask_scan(points=5))
     make_scan(run)
     async with app_for(run).run_test(size=SIZE) as pilot:
@@ -191,4 +163,4 @@ async def test_two_planes_beside_one_another_by_keys(app_for, run, make_scan, as
         await pilot.press("b", "down")
         await shows(pilot, "both on one colour scale")
         await pilot.press("escape")
-        await until(pilot, lambda: "both on one" not in "\n".join(rows(pilot)))
+        await until(pilot, lambda: "both on one" not in screen_text(pilot.app))

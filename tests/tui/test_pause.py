@@ -1,22 +1,18 @@
 """Pausing a training from the app: asked first, done beside the screen, and told."""
 
 import threading
-import time
 from functools import partial
 
 import pytest
+from tests.tui.pilots import app_for, screen_text, until
 
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.schema import RunState
 from lossviz_tui import stage as stage_module
-from lossviz_tui.app import LossvizApp
 from lossviz_tui.launch import LaunchError
-from lossviz_tui.options import AppOptions
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.screens.confirm import ConfirmScreen
 from lossviz_tui.stage import Stage
-
-PATIENCE_SECONDS = 15.0
 
 
 @pytest.fixture(autouse=True)
@@ -37,21 +33,6 @@ def deeds(monkeypatch) -> list[tuple[str, str]]:
     for what in ("pause_run", "resume_run"):
         monkeypatch.setattr(stage_module, what, partial(do, what))
     return done
-
-
-def screen_text(app: LossvizApp) -> str:
-    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
-
-
-async def until(pilot, holds) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, screen_text(pilot.app)
-        await pilot.pause(0.02)
-
-
-def app_for(path, **options) -> LossvizApp:
-    return LossvizApp(path, AppOptions(color="truecolor", charset="braille", **options))
 
 
 async def test_p_pauses_a_live_run_after_a_question(deeds, make_run, live_writer, tmp_path):

@@ -1,16 +1,12 @@
 """Changing the order of waiting scans: what moves past what, and how it is told."""
 
-import time
-from dataclasses import replace
-
 import pytest
+from tests.tui.pilots import app_for, screen_text, tells, until
 
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.scan_queue import waiting
 from lossviz_analysis.store.schema import ScanState
-from lossviz_tui.app import LossvizApp
 from lossviz_tui.listing import ScanRow, moved_in_queue, with_places
-from lossviz_tui.options import AppOptions
 
 
 @pytest.fixture
@@ -77,37 +73,26 @@ async def test_keys_move_the_scan_in_focus(
     monkeypatch.setattr("lossviz_tui.app.POLL_SECONDS", 0.05)
     run = make_run(tmp_path / "pets.zarr")
     asked = [make_scan(run, ask_scan(points=n), state=ScanState.QUEUED) for n in (5, 7, 9)]
-    usual = AppOptions(color="truecolor", charset="braille")
-    app = LossvizApp(run, replace(usual, readonly=readonly))
-
-    def text() -> str:
-        return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+    app = app_for(run, readonly=readonly)
 
     def order() -> list[str]:
         return [scan.scan_id for scan in waiting(run)]
 
     async with app.run_test(size=(80, 24)) as pilot:
-
-        async def until(holds) -> None:
-            deadline = time.monotonic() + 15
-            while not holds():
-                assert time.monotonic() < deadline, text()
-                await pilot.pause(0.01)
-
-        await until(lambda: "epoch 8/12" in text())
+        await until(pilot, lambda: "epoch 8/12" in screen_text(app))
         await pilot.press("6")
-        await until(lambda: "queued 3" in text())
-        assert ">ego cat/dog ±0.1 e2 9x9" in text()
+        await until(pilot, lambda: "queued 3" in screen_text(app))
+        assert ">ego cat/dog ±0.1 e2 9x9" in screen_text(app)
         await pilot.press("K")
         if readonly:
             await pilot.pause(0.1)
             assert order() == asked
             return
-        await until(lambda: order() == [asked[0], asked[2], asked[1]])
-        await until(lambda: any("number 2 of 3" in n.message for n in app._notifications))
+        await until(pilot, lambda: order() == [asked[0], asked[2], asked[1]])
+        await tells(pilot, "number 2 of 3")
         await pilot.press("K", "K")
-        await until(lambda: any("next one already" in n.message for n in app._notifications))
+        await tells(pilot, "next one already")
         assert order() == [asked[2], asked[0], asked[1]]
         await pilot.press("J")
-        await until(lambda: order() == [asked[0], asked[2], asked[1]])
-        await until(lambda: "queued 2" in text())
+        await until(pilot, lambda: order() == [asked[0], asked[2], asked[1]])
+        await until(pilot, lambda: "queued 2" in screen_text(app))

@@ -1,15 +1,10 @@
 """The scan form on the screen: device, cost, memory of the last choice, little room."""
 
-import time
-from dataclasses import replace
-
 import pytest
-from textual.app import App
+from tests.tui.pilots import app_for, screen_text, shows
 
 from lossviz_analysis.store.scan_report import ScanReport
 from lossviz_analysis.store.scans import submit
-from lossviz_tui.app import LossvizApp
-from lossviz_tui.options import AppOptions
 from lossviz_tui.remembering import state_folder
 
 REPORT = ScanReport(images_per_second=1_000.0, num_bytes=18_000_000, seconds={"setup": 3.0})
@@ -20,7 +15,6 @@ def quick(monkeypatch, tmp_path):
     monkeypatch.setattr("lossviz_tui.app.POLL_SECONDS", 0.05)
     monkeypatch.setattr("lossviz_tui.devices.num_gpus", lambda: 2)
     monkeypatch.setattr("lossviz_tui.costing.num_gpus", lambda: 0)
-    monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
 
@@ -40,22 +34,6 @@ def asked(monkeypatch):
 @pytest.fixture
 def run(make_run, tmp_path):
     return make_run(tmp_path / "pets.zarr")
-
-
-def app_for(path, **options) -> LossvizApp:
-    usual = AppOptions(color="truecolor", charset="braille")
-    return LossvizApp(path, replace(usual, **options))
-
-
-def text_of(app: App[None]) -> str:
-    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
-
-
-async def shows(pilot, *words: str) -> None:
-    deadline = time.monotonic() + 15
-    while not all(word in text_of(pilot.app) for word in words):
-        assert time.monotonic() < deadline, text_of(pilot.app)
-        await pilot.pause(0.01)
 
 
 async def open_form(pilot) -> None:
@@ -105,7 +83,7 @@ async def test_the_last_choice_is_remembered_for_that_run(run, asked):
         assert asked[1].points == asked[0].points
         await pilot.press("s", "backspace")
         await shows(pilot, "< ego >", "first class    ")
-        assert "as the last time" not in text_of(pilot.app)
+        assert "as the last time" not in screen_text(pilot.app)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +114,7 @@ async def test_the_form_fits_sixty_by_eighteen(run, make_scan, options):
             await shows(pilot, f"tab {page}", "esc leave", "about 6m")
             for _ in range(12):
                 await pilot.press("down")
-                lines = text_of(pilot.app).splitlines()
+                lines = screen_text(pilot.app).splitlines()
                 assert sum(" > " in line for line in lines) == 1
                 if options.get("charset") == "ascii":
                     assert "\n".join(lines[:-1]).isascii()

@@ -1,21 +1,19 @@
 """How every view looks, at a time that stands still."""
 
 import os
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pytest
+from tests.tui.pilots import app_for, until
 from textual.pilot import Pilot
 
 from lossviz_analysis.store.requests import DirectionSpec
 from lossviz_analysis.store.schema import ScanState
 from lossviz_tui.app import LossvizApp
-from lossviz_tui.options import AppOptions
 from lossviz_tui.widgets.rowdiff import RowDiffView
 
 SMALL, LARGE = (80, 24), (160, 50)
 NAMES = ("plane", "car", "cat", "dog", "ship")
-PATIENCE_SECONDS = 20.0
 SIZES = pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
 
 
@@ -84,8 +82,7 @@ def shot(snap_compare, run):
     """Whether the app looks as it did after some keys."""
 
     def compare(*keys: str, size=SMALL, path=run, **options) -> bool:
-        usual = AppOptions(color="truecolor", charset="braille")
-        app = LossvizApp(path, replace(usual, **options))
+        app = app_for(path, **options)
 
         async def settled(pilot: Pilot[None]) -> None:
             await until(pilot, lambda: has_data(app))
@@ -96,13 +93,6 @@ def shot(snap_compare, run):
         return snap_compare(app, terminal_size=size, run_before=settled)
 
     return compare
-
-
-async def until(pilot: Pilot[None], holds) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline
-        await pilot.pause(0.01)
 
 
 def has_data(app: LossvizApp) -> bool:

@@ -1,27 +1,22 @@
 """Every state of a run looks different, in words, and follows what happens on the disk."""
 
 import shutil
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 import pytest
 from tests.tui.conftest import describe
-from textual.pilot import Pilot
+from tests.tui.pilots import app_for, screen_text, shows
 
 from lossviz_analysis.store.creation import create_run
 from lossviz_analysis.store.schema import Phase, RunState
 from lossviz_analysis.store.writer import RunWriter
-from lossviz_tui.app import LossvizApp
-from lossviz_tui.options import AppOptions
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.panels import status
 from lossviz_tui.panels.texts import state_text
 from lossviz_tui.scene import Standing, Word
 
-PATIENCE_SECONDS = 15.0
 WORDS: tuple[str, ...] = get_args(Word)
 
 
@@ -29,26 +24,6 @@ WORDS: tuple[str, ...] = get_args(Word)
 def quick(monkeypatch):
     monkeypatch.setattr("lossviz_tui.app.POLL_SECONDS", 0.05)
     monkeypatch.setattr("lossviz_tui.tail.LIST_SECONDS", 0.2)
-
-
-def app_for(path) -> LossvizApp:
-    return LossvizApp(path, AppOptions(color="truecolor", charset="braille"))
-
-
-def screen_text(app: LossvizApp) -> str:
-    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
-
-
-async def until(pilot: Pilot[None], holds: Callable[[str], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    assert isinstance(pilot.app, LossvizApp)
-    while not holds(text := screen_text(pilot.app)):
-        assert time.monotonic() < deadline, text
-        await pilot.pause(0.01)
-
-
-async def shows(pilot: Pilot[None], *words: str) -> None:
-    await until(pilot, lambda text: all(word in text for word in words))
 
 
 @pytest.mark.parametrize("look", [Look(), Look(charset="ascii", color="none")])

@@ -5,16 +5,13 @@ import json
 import subprocess
 import sys
 import threading
-import time
-from dataclasses import replace
 
 import pytest
+from tests.tui.pilots import app_for, screen_text, shows, tells, until
 
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.schema import RunState
 from lossviz_tui import stage as stage_module
-from lossviz_tui.app import LossvizApp
-from lossviz_tui.options import AppOptions
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.screens.train_form import TrainForm
 from lossviz_tui.stage import Stage
@@ -25,7 +22,6 @@ def quick(monkeypatch, tmp_path):
     monkeypatch.setattr("lossviz_tui.app.POLL_SECONDS", 0.05)
     monkeypatch.setattr("lossviz_tui.tail.LIST_SECONDS", 0.1)
     monkeypatch.setattr("lossviz_tui.devices.num_gpus", lambda: 0)
-    monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
 
@@ -68,31 +64,6 @@ def folder(tmp_path):
     path = tmp_path / "runs"
     path.mkdir()
     return path
-
-
-def app_for(path, **options) -> LossvizApp:
-    usual = AppOptions(color="truecolor", charset="braille")
-    return LossvizApp(path, replace(usual, **options))
-
-
-def text_of(app) -> str:
-    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
-
-
-async def until(pilot, holds) -> None:
-    deadline = time.monotonic() + 15
-    while not holds():
-        assert time.monotonic() < deadline, text_of(pilot.app)
-        await pilot.pause(0.01)
-
-
-async def shows(pilot, *words: str) -> None:
-    await until(pilot, lambda: all(word in text_of(pilot.app) for word in words))
-
-
-async def tells(pilot, sentence: str) -> None:
-    app = pilot.app
-    await until(pilot, lambda: any(sentence in note.message for note in app._notifications))
 
 
 async def open_form(pilot) -> None:
@@ -221,7 +192,7 @@ async def test_the_form_fits_sixty_by_eighteen(folder, options):
     async with app_for(folder, **options).run_test(size=(60, 18)) as pilot:
         await open_form(pilot)
         for _ in range(9):
-            lines = text_of(pilot.app).splitlines()
+            lines = screen_text(pilot.app).splitlines()
             assert sum(" > " in line for line in lines) == 1
             assert any("esc leave" in line for line in lines)
             if options.get("charset") == "ascii":
