@@ -1,7 +1,9 @@
 """The app by mouse, and its cursor: what a click, the wheel and a double click cause."""
 
+import re
+
 import pytest
-from tests.tui.pilots import app_for, rows_of, screen_text, shows, until
+from tests.tui.pilots import app_for, app_of, rows_of, screen_text, shows, until
 from textual import events
 from textual.pilot import Pilot
 
@@ -9,6 +11,7 @@ from lossviz_analysis.store.scans import scan_folder
 from lossviz_analysis.store.schema import ScanState
 from lossviz_tui.app import LossvizApp
 from lossviz_tui.screens.class_filter import ClassFilter
+from lossviz_tui.selection import Selection
 
 SIZE = (80, 24)
 
@@ -28,6 +31,13 @@ def place_of(pilot: Pilot[None], words: str) -> tuple[int, int]:
     return next(
         (row.index(words), y) for y, row in enumerate(rows_of(pilot.app)) if words in row
     )
+
+
+def place_on_axis(pilot: Pilot[None], epoch: int) -> tuple[int, int]:
+    """A cell of the first chart, above the number of an epoch."""
+    rows = rows_of(pilot.app)
+    y = next(y for y, row in enumerate(rows) if re.match(r" *(epoch)?( +\d+){2}", row))
+    return rows[y].index(str(epoch)), y - 2
 
 
 async def click(pilot: Pilot[None], words: str, right: int = 0, **how) -> None:
@@ -76,6 +86,41 @@ async def test_the_wheel_turns_epochs(run):
         await shows(pilot, "CCTM, test, epoch 7", "HELD at 7")
         await pilot._post_mouse_events([events.MouseScrollDown], "#view", (30, 5))
         await shows(pilot, "CCTM, test, epoch 8")
+
+
+@pytest.mark.parametrize("view", ["2", "3", "4"], ids=["overview", "dance", "notes"])
+@pytest.mark.parametrize("size", [(60, 18), SIZE, (160, 50)], ids=["tiny", "small", "large"])
+async def test_a_click_in_a_chart_holds_the_epoch_under_it(run, view, size):
+    async with app_for(run).run_test(size=size) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press(view)
+        await shows(pilot, f"[{view} ")
+        await pilot.click(offset=place_on_axis(pilot, 4))
+        await until(pilot, lambda: selection_of(pilot).epoch == 4)
+        await shows(pilot, "HELD")
+        await pilot.click(offset=place_on_axis(pilot, 4))
+        assert f"[{view} " in screen_text(pilot.app)
+
+
+async def test_a_click_among_the_notes_of_all_classes_holds_epoch_and_class(run):
+    async with app_for(run).run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("4", "a")
+        await shows(pilot, "dancing notes, test", "a  plane")
+        x, y = place_of(pilot, "d    dog")
+        await pilot.click(offset=(x, y))
+        await until(pilot, lambda: selection_of(pilot).note_class == 3)
+        assert selection_of(pilot).epoch is None
+        at, _ = place_on_axis(pilot, 4)
+        await pilot.click(offset=(at, y - 1))
+        await shows(pilot, "HELD at 4")
+        assert selection_of(pilot).note_class == 2
+
+
+def selection_of(pilot: Pilot[None]) -> Selection:
+    stage = app_of(pilot)._stage
+    assert stage is not None
+    return stage.selection
 
 
 async def test_a_click_on_a_scan_chooses_it(run, make_scan, ask_scan):

@@ -113,6 +113,22 @@ def test_an_empty_run_has_no_epoch_to_hold(make_scene, make_view):
     assert first_epoch(scene).epoch is None
 
 
+def test_the_pair_stays_while_an_epoch_is_held(at):
+    scene = at()
+    later = replace(scene, selection=replace(scene.selection, split="train"))
+    for look in (scene, later):
+        pair = look.pair
+        held = first_epoch(look)
+        assert held.held_pair == pair
+        for epoch in range(1, 9):
+            there = replace(look, selection=replace(held, epoch=epoch))
+            assert there.pair == pair
+            assert epoch_moved(there, 1).held_pair in (pair, None)
+        assert following(there).held_pair is None
+    worst = {replace(scene, selection=replace(scene.selection, epoch=e)).pair for e in range(9)}
+    assert len(worst) > 1  # another pair would have been in focus elsewhere
+
+
 def test_down_goes_through_the_pairs_by_interference(at):
     scene = at(view="dance")
     assert scene.pair == (2, 3)

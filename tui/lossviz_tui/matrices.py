@@ -20,7 +20,7 @@ from lossviz_analysis.store.schema import SPLITS
 KEPT_BYTES = 32 * 2**20
 """For the matrices that were looked at last."""
 MAX_ROW_TABLES = 3
-PATIENCE_SECONDS = 0.025
+PATIENCE_SECONDS = 0.01
 """How long a painter waits for rows; the thread that polls reads the rest."""
 WANTED_SECONDS = 3.0
 """Rows nobody has asked for since are not read on."""

@@ -32,21 +32,52 @@ def epoch_moved(scene: Scene, step: int) -> Selection:
         return scene.selection
     wanted = position + step
     if wanted >= len(view):
-        return replace(scene.selection, epoch=None)
-    return replace(scene.selection, epoch=int(view.epochs[max(0, wanted)]))
+        return following(scene)
+    return _at_epoch(scene, int(view.epochs[max(0, wanted)]))
 
 
 def epoch_held(scene: Scene) -> Selection:
     """Hold the epoch in focus, or follow again."""
-    held = scene.epoch if scene.selection.epoch is None else None
-    return replace(scene.selection, epoch=held)
+    if scene.selection.epoch is not None or scene.epoch is None:
+        return following(scene)
+    return _at_epoch(scene, scene.epoch)
 
 
 def first_epoch(scene: Scene) -> Selection:
     """The first epoch."""
     if scene.view is None or not len(scene.view):
         return scene.selection
-    return replace(scene.selection, epoch=int(scene.view.epochs[0]))
+    return _at_epoch(scene, int(scene.view.epochs[0]))
+
+
+def epoch_chosen(
+    epoch_at: Callable[[int], float | None], scene: Scene, x: int, y: int
+) -> Selection:
+    """The epoch that is nearest to a column of a chart."""
+    del y
+    view, wanted = scene.view, epoch_at(x)
+    if view is None or not len(view) or wanted is None:
+        return scene.selection
+    return _at_epoch(scene, int(view.epochs[np.abs(view.epochs - wanted).argmin()]))
+
+
+def note_chosen(
+    epoch_at: Callable[[int], float | None],
+    class_at: Callable[[int], int | None],
+    scene: Scene,
+    x: int,
+    y: int,
+) -> Selection:
+    """The epoch and the class under a cell of the notes of all classes."""
+    selection, found = epoch_chosen(epoch_at, scene, x, y), class_at(y)
+    return selection if found is None else replace(selection, note_class=max(0, found))
+
+
+def _at_epoch(scene: Scene, epoch: int) -> Selection:
+    """Hold an epoch; the pair stays, although another one may be the worst there."""
+    selection = scene.selection
+    held_pair = scene.pair if selection.epoch is None else selection.held_pair
+    return replace(selection, epoch=epoch, held_pair=held_pair)
 
 
 def moved(scene: Scene, step: int) -> Selection:
@@ -380,7 +411,7 @@ def pair_of_cell(scene: Scene) -> Selection:
 
 def following(scene: Scene) -> Selection:
     """Follow the newest epoch."""
-    return replace(scene.selection, epoch=None)
+    return replace(scene.selection, epoch=None, held_pair=None)
 
 
 def back(scene: Scene) -> Selection:
@@ -401,7 +432,7 @@ def back(scene: Scene) -> Selection:
     if selection.view == "runs" and selection.run_filter:
         return runs_narrowed(scene, "")
     if selection.epoch is not None:
-        return replace(selection, epoch=None)
+        return following(scene)
     if selection.pair is not None:
         return replace(selection, pair=None, classes=())
     return replace(selection, view="runs")

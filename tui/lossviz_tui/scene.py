@@ -232,7 +232,8 @@ class Scene:
         """The chosen pair, or the one that interferes most; None where there is one class."""
         if self.view is None or self.view.description.num_classes < 2:
             return None
-        for classes in (self.selection.pair or (), self.selection.classes[:2]):
+        chosen = self.selection
+        for classes in (chosen.pair or (), chosen.classes[:2], chosen.held_pair or ()):
             if len(classes) == 2 and self._existing(classes) == classes:
                 return classes[0], classes[1]
         ranked = self.ranked_pairs

@@ -46,6 +46,8 @@ class Selection:
     split: Split = "test"
     pair: tuple[int, int] | None = None
     """The pair of the dance and of the scan form; None takes the most interfering one."""
+    held_pair: tuple[int, int] | None = None
+    """What was the most interfering pair when the epoch in focus began to be held."""
     classes: tuple[int, ...] = ()
     """Classes of dance and notes, at most MAX_CLASSES; none means those of the pair."""
     all_classes: bool = False

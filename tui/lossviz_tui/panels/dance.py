@@ -16,7 +16,8 @@ from lossviz_analysis.classwise.dance import (
 )
 from lossviz_tui.history import RowByEpoch, RunView
 from lossviz_tui.paint.cells import Canvas, Size, beside, clean_text
-from lossviz_tui.paint.charts import ChartOptions, Mark, Series, line_chart
+from lossviz_tui.paint.charts import ChartOptions, Mark, Series
+from lossviz_tui.panels.epoch_chart import epoch_chart
 from lossviz_tui.panels.marked import DrawnRun, drawn_runs, run_legend
 from lossviz_tui.panels.overview import nothing_counted, waiting
 from lossviz_tui.panels.pairs import pair_list
@@ -116,8 +117,9 @@ def _charts(scene: Scene, dance: _Dance, runs: tuple[DrawnRun, ...], size: Size)
     """Two charts; where there is room also where the second class goes."""
     width, height = size
     first, second = dance.pair
-    if width >= 160 and height >= 18:
-        left, right = width // 2 - 1, width - width // 2 - 1
+    is_wide = width >= 160 and height >= 18
+    left, right = width // 2 - 1, width - width // 2 - 1
+    if is_wide:
         top = height - height // 2
         areas = [(left, height)] if not runs else [(left, top), (left, height - top)]
         areas += [(right, top), (right, height - top)]
@@ -134,20 +136,14 @@ def _charts(scene: Scene, dance: _Dance, runs: tuple[DrawnRun, ...], size: Size)
     colors = _colors_of_others(scene, rows)
     drawings = [*upper, *(_row(scene, one, colors) for one in rows)]
     painted = [
-        line_chart(series, area, look=scene.look, options=options)
+        epoch_chart(scene, series, area, options)
         for (series, options), area in zip(drawings, areas, strict=False)
     ]
-    if width >= 160 and height >= 18:
-        beneath = len(upper)
-        columns = (painted[:beneath], painted[beneath:])
-        return beside(*(stacked_charts(column, height) for column in columns), gap=2)
-    return [line for chart in painted for line in chart]
-
-
-def stacked_charts(charts: list[list[Strip]], height: int) -> list[Strip]:
-    """Charts of one width, one below the other."""
-    width = charts[0][0].cell_length if charts and charts[0] else 0
-    return stacked((width, height), *charts)
+    if is_wide:
+        one, other = painted[: len(upper)], painted[len(upper) :]
+        columns = (stacked((left, height), *one), stacked((right, height), *other))
+        return beside(*columns, gap=2)
+    return stacked(size, *painted)
 
 
 def _comparable(scene: Scene, dance: _Dance) -> tuple[DrawnRun, ...]:
@@ -264,9 +260,7 @@ def _recalls(scene: Scene, dance: _Dance) -> tuple[list[Series], ChartOptions]:
         )
         for c in drawn
     ]
-    return series, ChartOptions(
-        title="recall", y_label="%", marks=marks, cursor_x=_cursor(scene)
-    )
+    return series, ChartOptions(title="recall", y_label="%", marks=marks)
 
 
 def _runs_recalls(
@@ -295,7 +289,6 @@ def _runs_recalls(
         title=f"recall of {name}",
         y_label="%",
         marks=[replace(usual, x=x[e], y=100 * float(recall[e])) for e in places],
-        cursor_x=_cursor(scene),
         legend="none",
     )
     return series, options
@@ -364,8 +357,4 @@ def _row(
             for e, c in dance.third_moments.items()
         ]
     title = f"{clean_text(names[a], 14, ascii_only=scene.look.is_ascii)} called"
-    return series, ChartOptions(title=title, y_label="%", marks=marks, cursor_x=_cursor(scene))
-
-
-def _cursor(scene: Scene) -> float | None:
-    return None if scene.selection.epoch is None or scene.epoch is None else float(scene.epoch)
+    return series, ChartOptions(title=title, y_label="%", marks=marks)

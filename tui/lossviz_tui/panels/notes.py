@@ -2,15 +2,25 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from textual.strip import Strip
 
+from lossviz_tui.navigation import epoch_chosen, note_chosen
 from lossviz_tui.paint.cells import Canvas, Size, beside, clean_text, text_line
-from lossviz_tui.paint.charts import ChartOptions, Series, line_chart
+from lossviz_tui.paint.charts import ChartOptions, Series
 from lossviz_tui.paint.notes_matrix import matrix_frame, notes_matrix
 from lossviz_tui.paint.palettes import category_style
-from lossviz_tui.paint.staff import MAX_PITCH, StaffOptions, staff, staff_height
+from lossviz_tui.paint.staff import (
+    MAX_PITCH,
+    StaffOptions,
+    staff,
+    staff_frame,
+    staff_height,
+)
+from lossviz_tui.paint.targets import Lines, whole
+from lossviz_tui.panels.epoch_chart import epoch_chart, held_epoch
 from lossviz_tui.panels.overview import nothing_counted, waiting
 from lossviz_tui.panels.texts import centred, muted, stacked, strong
 from lossviz_tui.scene import Scene
@@ -44,7 +54,7 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
     options = StaffOptions(
         first_epoch=int(view.class_epochs[0]),
         epochs=view.class_epochs,
-        cursor_epoch=scene.epoch if scene.selection.epoch is not None else None,
+        cursor_epoch=held_epoch(scene),
         title=f"dancing notes, {scene.selection.split}"
         + (f", {view.coverage}" if view.coverage else ""),
     )
@@ -73,20 +83,19 @@ def _staff(
         listed = [*_listed(scene, len(names))][: height - needed - 1]
         beneath = _counts_in_words(scene, notes, listed, width)
         upper = (width, height - len(beneath))
-        lines = staff(notes, names, chosen, upper, look=scene.look, options=options)
-        return stacked(size, lines, beneath)
+        return stacked(size, _sung(scene, notes, upper, options), beneath)
     everyone = len(names) + 4
     pitch = min(MAX_PITCH, (height - everyone - 4) // max(1, num_lines - 1))
     if pitch < 1:
-        return staff(notes, names, chosen, size, look=scene.look, options=options)
+        return _sung(scene, notes, size, options)
     rows = staff_height(num_lines, pitch)
     chart = height - rows - everyone
     if chart < _MIN_CHART:
         rows, chart = height - everyone, 0
     whole = replace(options, title="every class")
-    blocks = [
-        staff(notes, names, chosen, (width, rows), look=scene.look, options=options),
-        notes_matrix(notes, names, (width, everyone), look=scene.look, options=whole),
+    blocks: list[list[Strip]] = [
+        _sung(scene, notes, (width, rows), options),
+        _of_all(scene, notes, (width, everyone), whole),
     ]
     if chart:
         blocks.append(_recalls(scene, chosen, (width, chart)))
@@ -109,14 +118,8 @@ def _recalls(scene: Scene, classes: tuple[int, ...], size: Size) -> list[Strip]:
         )
         for k, c in enumerate(classes)
     ]
-    held = scene.selection.epoch is not None and scene.epoch is not None
-    options = ChartOptions(
-        title="recall",
-        y_label="%",
-        cursor_x=float(scene.epoch or 0) if held else None,
-        legend="header",
-    )
-    return line_chart(series, size, look=scene.look, options=options)
+    options = ChartOptions(title="recall", y_label="%", legend="header")
+    return epoch_chart(scene, series, size, options)
 
 
 def _matrix(
@@ -147,8 +150,28 @@ def _matrix(
     if len(shown) < len(names):
         part = f", classes {shown[0] + 1:,} to {shown[-1] + 1:,} of {len(names):,}"
         options = replace(options, row0=first, title=options.title + part)
-    lines = notes_matrix(notes, names, area, look=scene.look, options=options)
-    return stacked(size, lines, said, beneath)
+    return stacked(size, _of_all(scene, notes, area, options), said, beneath)
+
+
+def _sung(scene: Scene, notes: np.ndarray, size: Size, options: StaffOptions) -> Lines:
+    """The chosen classes on a staff; a click there chooses an epoch."""
+    names, chosen = _names(scene), scene.chosen_classes
+    frame = staff_frame(notes, names, chosen, size, options)
+    lines = staff(notes, names, chosen, size, look=scene.look, options=options)
+    return Lines(lines, [whole(size, partial(epoch_chosen, frame.epoch_at))])
+
+
+def _of_all(scene: Scene, notes: np.ndarray, size: Size, options: StaffOptions) -> Lines:
+    """Every class as a line; a click there chooses an epoch and a class."""
+    names = _names(scene)
+    frame = matrix_frame(notes, names, size, scene.look, options)
+    lines = notes_matrix(notes, names, size, look=scene.look, options=options)
+    choose = partial(note_chosen, frame.epoch_at, frame.class_at)
+    return Lines(lines, [whole(size, choose)])
+
+
+def _names(scene: Scene) -> tuple[str, ...]:
+    return () if scene.view is None else scene.view.description.class_names
 
 
 def _masters(notes: np.ndarray, num_classes: int) -> list[tuple[int, int, int]]:

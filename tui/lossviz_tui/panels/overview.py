@@ -11,6 +11,7 @@ from lossviz_tui.paint.axes import short_number
 from lossviz_tui.paint.cells import Size, beside, text_line
 from lossviz_tui.paint.charts import ChartOptions, Series, line_chart
 from lossviz_tui.paint.smooth import local_mean, window_of
+from lossviz_tui.panels.epoch_chart import epoch_chart
 from lossviz_tui.panels.marked import DrawnRun, drawn_runs, run_legend
 from lossviz_tui.panels.texts import centred, muted, stacked
 from lossviz_tui.scene import Scene
@@ -178,10 +179,9 @@ def _chart(scene: Scene, runs: tuple[DrawnRun, ...], chart: _Chart, size: Size) 
         title=title,
         y_label=chart.y_label,
         log_y=log_y,
-        cursor_x=_cursor(scene),
         legend="none" if runs else "auto",
     )
-    return line_chart(series, size, look=scene.look, options=options)
+    return epoch_chart(scene, series, size, options)
 
 
 def _series(
@@ -215,11 +215,6 @@ def _series(
 def _in_focus(is_in_focus: bool, one: Series) -> Series:
     """A curve drawn over the others."""
     return replace(one, bold=True) if is_in_focus and not one.dim else one
-
-
-def _cursor(scene: Scene) -> float | None:
-    held = scene.selection.epoch is not None and scene.epoch is not None
-    return float(scene.epoch or 0) if held else None
 
 
 def _facts(scene: Scene, view: RunView, width: int) -> Strip:
