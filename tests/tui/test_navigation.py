@@ -124,7 +124,7 @@ def test_the_pair_stays_while_an_epoch_is_held(at):
             there = replace(look, selection=replace(held, epoch=epoch))
             assert there.pair == pair
             assert epoch_moved(there, 1).held_pair in (pair, None)
-        assert following(there).held_pair is None
+            assert following(there).held_pair is None
     worst = {replace(scene, selection=replace(scene.selection, epoch=e)).pair for e in range(9)}
     assert len(worst) > 1  # another pair would have been in focus elsewhere
 

@@ -145,13 +145,13 @@ class RunView:
 
     def dances(self, split: str) -> tuple[DancingPair, ...]:
         """The pairs of classes with the highest dance scores over the class epochs."""
-        return self._remember(
+        return self.remember(
             ("dances", split), lambda: ranked_dances(self.recall_of(split), limit=_MAX_PAIRS)
         )
 
     def scores_of(self, split: str, classes: tuple[int, ...]) -> np.ndarray:
         """The dance scores of every two of some classes over the class epochs."""
-        return self._remember(
+        return self.remember(
             ("scores", split, classes),
             lambda: dance_scores(self.recall_of(split)[:, list(classes)]),
         )
@@ -163,7 +163,7 @@ class RunView:
         entries = rows[:, list(classes)].astype(np.float64)
         return np.divide(entries, total, out=np.full_like(entries, np.nan), where=total > 0)
 
-    def _remember(self, key: tuple[object, ...], compute: Callable[[], Any]) -> Any:  # noqa: ANN401
+    def remember(self, key: tuple[object, ...], compute: Callable[[], Any]) -> Any:  # noqa: ANN401
         """A value that follows from the recalls of this moment, computed once."""
         if self.matrices is None or not len(self.records):
             return compute()

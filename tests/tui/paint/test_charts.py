@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lossviz_tui.paint.charts import (
     ChartOptions,
     LevelLine,
-    Mark,
+    Marks,
     Series,
     chart_frame,
     line_chart,
@@ -31,7 +31,7 @@ FULL = ChartOptions(
     title="Label dance",
     y_label="recall, %",
     cursor_x=20,
-    marks=[Mark(x=10, y=0.5)],
+    marks=[Marks(x=np.array([10.0]), y=np.array([0.5]))],
     h_lines=[LevelLine(y=0.1, label="chance")],
 )
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.cells import cell_len
 from rich.style import Style
 
@@ -45,6 +47,19 @@ class Scale:
         offset = round((position - self.low) / span * (points - 1), 8)
         point = math.floor(0.5 + offset)
         return point // self.dots if 0 <= point < points else None
+
+    def points_of(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where values fall among the points, which are counted from 0; NaN: nowhere."""
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            positions = np.where(values > 0, np.log10(values), np.nan) if self.log else values
+            share = (positions - self.low) / (self.high - self.low)
+            return share * (self.cells * self.dots - 1)
+
+    def cells_of(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The cells values fall into as `cell` tells them; -1 outside."""
+        points = np.floor(np.round(0.5 + self.points_of(values), 8))
+        is_inside = (points >= 0) & (points < self.cells * self.dots)  # NaN is not
+        return np.where(is_inside, np.nan_to_num(points) // self.dots, -1).astype(np.int64)
 
     def value(self, cell: float) -> float:
         """The value in the middle of a cell."""

@@ -37,12 +37,13 @@ class Series:
     """Drawn behind the others in a weaker colour: what a smoothed curve was made of."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mark:
-    """A glyph at a point of the chart, such as a moment of a label dance."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Marks:
+    """Points of the chart that have one glyph, such as the moments of a label dance."""
 
-    x: float
-    y: float
+    x: Numbers
+    y: Numbers
+    """Same length as x; NaN shows none."""
     glyph: str = "▼"
     ascii_glyph: str = "v"
     color_index: int = 5
@@ -72,7 +73,7 @@ class ChartOptions:
     integer_x: bool = True
     """Whether x ticks are whole numbers (epochs)."""
     cursor_x: float | None = None
-    marks: Sequence[Mark] = ()
+    marks: Sequence[Marks] = ()
     h_lines: Sequence[LevelLine] = ()
     legend: LegendPlace = "auto"
     """Names at the right end of their curves where there is room, otherwise in the header."""

@@ -13,7 +13,7 @@ from lossviz_tui.paint.chart_layout import (
     ChartFrame,
     ChartOptions,
     LevelLine,
-    Mark,
+    Marks,
     Series,
     chart_frame,
     y_ticks,
@@ -39,7 +39,7 @@ __all__ = [
     "ChartFrame",
     "ChartOptions",
     "LevelLine",
-    "Mark",
+    "Marks",
     "Series",
     "chart_frame",
     "line_chart",
@@ -145,16 +145,7 @@ def _style_of(one: Series, look: Look) -> Style:
 
 def _in_points(one: Series, frame: ChartFrame) -> tuple[np.ndarray, np.ndarray]:
     """The series in points of the curve area."""
-    x, y = as_values(one.x), as_values(one.y)
-    if frame.y.log:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            y = np.where(y > 0, np.log10(y), np.nan)
-    scaled: list[np.ndarray] = []
-    with np.errstate(invalid="ignore", over="ignore"):
-        for values, scale in ((x, frame.x), (y, frame.y)):
-            share = (values - scale.low) / (scale.high - scale.low)
-            scaled.append(share * (scale.cells * scale.dots - 1))
-    return scaled[0], scaled[1]
+    return frame.x.points_of(as_values(one.x)), frame.y.points_of(as_values(one.y))
 
 
 def _draw_points(
@@ -188,12 +179,17 @@ def _draw_centred(canvas: Canvas, frame: ChartFrame, look: Look, text: str) -> N
     canvas.put(column, frame.top + frame.y.cells // 2, text, style_for(look, MUTED))
 
 
-def _draw_marks(canvas: Canvas, frame: ChartFrame, look: Look, marks: Sequence[Mark]) -> None:
-    for mark in marks:
-        column, row = frame.column(mark.x), frame.row(mark.y)
-        if column is not None and row is not None:
-            glyph = mark.ascii_glyph if look.is_ascii else mark.glyph
-            canvas.put(column, row, glyph, category_style(look, mark.color_index, bold=True))
+def _draw_marks(canvas: Canvas, frame: ChartFrame, look: Look, marks: Sequence[Marks]) -> None:
+    for one in marks:
+        glyph = one.ascii_glyph if look.is_ascii else one.glyph
+        style = category_style(look, one.color_index, bold=True)
+        across, up = frame.x.cells_of(one.x), frame.y.cells_of(one.y)
+        is_seen = (across >= 0) & (up >= 0)
+        # Of a hundred thousand marks only those in cells of their own can be told apart.
+        is_marked = np.zeros((frame.y.cells, frame.x.cells), np.bool_)
+        is_marked[frame.y.cells - 1 - up[is_seen], across[is_seen]] = True
+        for row, column in np.argwhere(is_marked).tolist():
+            canvas.put(frame.left + column, frame.top + row, glyph, style)
 
 
 def _draw_axes(canvas: Canvas, frame: ChartFrame, look: Look, options: ChartOptions) -> None:

@@ -81,25 +81,24 @@ def _dots(curve: Curve, extent: tuple[int, int]) -> NDArray[np.bool_] | None:
     for piece in _visible_pieces(curve, extent):
         # Rounding first, so that 2.4999999 and 2.5 do not part.
         x, y = (np.floor(np.round(0.5 + part, 8)).astype(np.int64) for part in piece)
-        dots[y[0], x[0]] = dots[y[-1], x[-1]] = True
         is_empty = False
-        is_upright = x[1:] == x[:-1]
-        if is_upright.any():
-            column, one, other = (part[is_upright] for part in (x[1:], y[1:], y[:-1]))
-            first = np.minimum(one, other) * shape[1] + column
-            end = (np.maximum(one, other) + 1) * shape[1] + column
-            strokes += np.bincount(first, minlength=strokes.size)
-            strokes -= np.bincount(end, minlength=strokes.size)
-        columns, rows = _leaning(x, y, ~is_upright)
+        # The points of one column, one after another, are an upright stroke.
+        starts = np.flatnonzero(np.diff(x, prepend=x[0] - 1))
+        stops = np.append(starts[1:], len(x)) - 1
+        lowest, highest = np.minimum.reduceat(y, starts), np.maximum.reduceat(y, starts)
+        first = lowest * shape[1] + x[starts]
+        end = (highest + 1) * shape[1] + x[starts]
+        strokes += np.bincount(first, minlength=strokes.size)
+        strokes -= np.bincount(end, minlength=strokes.size)
+        columns, rows = _leaning(x[stops[:-1]], y[stops[:-1]], x[starts[1:]], y[starts[1:]])
         dots[rows, columns] = True
     dots |= strokes.reshape(-1, shape[1]).cumsum(axis=0)[:-1] > 0
     return None if is_empty else dots
 
 
-def _leaning(x: Points, y: Points, chosen: NDArray[np.bool_]) -> tuple[Points, Points]:
-    """The points of some segments, each without its last one: there the next one begins."""
-    x0, y0 = x[:-1][chosen], y[:-1][chosen]
-    dx, dy = np.diff(x)[chosen], np.diff(y)[chosen]
+def _leaning(x0: Points, y0: Points, x1: Points, y1: Points) -> tuple[Points, Points]:
+    """The points of segments, each without its last one: there a stroke stands."""
+    dx, dy = x1 - x0, y1 - y0
     steps = np.maximum(np.abs(dx), np.abs(dy))
     segment = np.repeat(np.arange(len(steps)), steps)
     place = np.arange(len(segment)) - np.repeat(np.cumsum(steps) - steps, steps)

@@ -1,7 +1,9 @@
 """Label dance: the recalls of classes and where their examples go instead."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from rich.cells import cell_len
@@ -16,13 +18,14 @@ from lossviz_analysis.classwise.dance import (
 )
 from lossviz_tui.history import RowByEpoch, RunView
 from lossviz_tui.paint.cells import Canvas, Size, beside, clean_text
-from lossviz_tui.paint.charts import ChartOptions, Mark, Series
+from lossviz_tui.paint.charts import ChartOptions, Marks, Series
 from lossviz_tui.panels.epoch_chart import epoch_chart
 from lossviz_tui.panels.marked import DrawnRun, drawn_runs, run_legend
 from lossviz_tui.panels.overview import nothing_counted, waiting
 from lossviz_tui.panels.pairs import pair_list
 from lossviz_tui.panels.texts import centred, muted, stacked, strong
 from lossviz_tui.scene import Scene
+from lossviz_tui.selection import Split
 
 HELP = (
     "Above, the recalls CCTM(i, i), below, where the examples of the first class a go instead, "
@@ -31,8 +34,9 @@ HELP = (
     "(Diao et al. 2022, sec. 4.2, Fig. 6); the dance score is minus the Pearson correlation of "
     "the changes of the two recalls from epoch to epoch."
 )
-_PAIR_MOMENT = Mark(x=0, y=0, glyph="▼", ascii_glyph="v", color_index=5)
-_THIRD_MOMENT = Mark(x=0, y=0, glyph="↓", ascii_glyph="!", color_index=4)
+_NOWHERE = np.empty(0)
+_PAIR_MOMENT = Marks(x=_NOWHERE, y=_NOWHERE, glyph="▼", ascii_glyph="v", color_index=5)
+_THIRD_MOMENT = Marks(x=_NOWHERE, y=_NOWHERE, glyph="↓", ascii_glyph="!", color_index=4)
 _MAX_OTHERS = 12
 _LABELLED_OTHERS = 3
 _LATELY = 20
@@ -44,6 +48,7 @@ class _Dance:
     """What there is to show of a pair."""
 
     pair: tuple[int, int]
+    split: Split
     view: RunView
     recall: np.ndarray
     """[class epoch, class]."""
@@ -69,17 +74,31 @@ class _Dance:
     @cached_property
     def pair_moments(self) -> np.ndarray:
         """Places of the class epochs at which the second class interferes the first."""
-        if self.rates is None:
+        rates = self.rates
+        if rates is None:
             return np.empty(0, np.int64)
-        return np.flatnonzero(pair_moments(self.recall, self.rates, *self.pair))
+        return self._remember(
+            "pair moments",
+            lambda: np.flatnonzero(pair_moments(self.recall, rates, *self.pair)),
+        )
 
     @cached_property
-    def third_moments(self) -> dict[int, int]:
-        """The third class that interferes, by place of the class epoch."""
-        if self.rates is None:
-            return {}
-        found = third_class_moments(self.recall, self.rates, *self.pair)
-        return {int(e): int(found[e]) for e in np.flatnonzero(found != NO_CLASS)}
+    def third_moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Places of the class epochs at which a third class interferes, and which it is."""
+        rates = self.rates
+        if rates is None:
+            return np.empty(0, np.int64), np.empty(0, np.int64)
+
+        def compute() -> tuple[np.ndarray, np.ndarray]:
+            found = third_class_moments(self.recall, rates, *self.pair)
+            places = np.flatnonzero(found != NO_CLASS)
+            return places, found[places]
+
+        return self._remember("third moments", compute)
+
+    def _remember(self, what: str, compute: Callable[[], Any]) -> Any:  # noqa: ANN401
+        """What follows from the whole course of a pair, computed once."""
+        return self.view.remember((what, self.split, self.pair), compute)
 
 
 def paint(scene: Scene, size: Size) -> list[Strip]:
@@ -108,9 +127,10 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
     return beside(left, pair_list(scene, pair, (list_width, height)), gap=1)
 
 
-def _dance_of(view: RunView, split: str, pair: tuple[int, int]) -> _Dance:
+def _dance_of(view: RunView, split: Split, pair: tuple[int, int]) -> _Dance:
     recall = view.recall_of(split)
-    return _Dance(pair=pair, view=view, recall=recall, row=view.row_by_epoch(split, pair[0]))
+    row = view.row_by_epoch(split, pair[0])
+    return _Dance(pair=pair, split=split, view=view, recall=recall, row=row)
 
 
 def _charts(scene: Scene, dance: _Dance, runs: tuple[DrawnRun, ...], size: Size) -> list[Strip]:
@@ -211,10 +231,13 @@ def _second_line(scene: Scene, dance: _Dance) -> str:
             for mark in (_PAIR_MOMENT, _THIRD_MOMENT)
         ]
         names = dance.view.description.class_names
-        others = dict.fromkeys(dance.third_moments.values())
-        named = [clean_text(names[c], 10, ascii_only=look.is_ascii) for c in others]
+        places, others = dance.third_moments
+        named = [
+            clean_text(names[c], 10, ascii_only=look.is_ascii)
+            for c in dict.fromkeys(others.tolist())
+        ]
         parts.append(f"{signs[0]} {_counted(len(dance.pair_moments), 'pair moment')}")
-        text = f"{signs[1]} {_counted(len(dance.third_moments), 'third-class moment')}"
+        text = f"{signs[1]} {_counted(len(places), 'third-class moment')}"
         text += f" ({', '.join(named[:3])}{', ...' if len(named) > 3 else ''})" if named else ""
         parts.append(text)
     return "; ".join(parts)
@@ -241,11 +264,10 @@ def _recalls(scene: Scene, dance: _Dance) -> tuple[list[Series], ChartOptions]:
     """The recalls of the chosen classes, those of the pair in focus in front."""
     a, b = dance.pair
     names, recall, x = dance.view.description.class_names, dance.recall, dance.x
+    pair_moments, (third_moments, _) = dance.pair_moments, dance.third_moments
     marks = [
-        replace(_PAIR_MOMENT, x=x[e], y=100 * float(recall[e, b])) for e in dance.pair_moments
-    ]
-    marks += [
-        replace(_THIRD_MOMENT, x=x[e], y=100 * float(recall[e, a])) for e in dance.third_moments
+        replace(_PAIR_MOMENT, x=x[pair_moments], y=100 * recall[pair_moments, b]),
+        replace(_THIRD_MOMENT, x=x[third_moments], y=100 * recall[third_moments, a]),
     ]
     drawn = scene.chosen_set or dance.pair
     drawn = (*drawn, *(c for c in dance.pair if c not in drawn))
@@ -271,7 +293,7 @@ def _runs_recalls(
     names, recall = dance.view.description.class_names, dance.recall[:, true_class]
     is_first = true_class == dance.pair[0]
     usual = _THIRD_MOMENT if is_first else _PAIR_MOMENT
-    places = dance.third_moments if is_first else dance.pair_moments
+    places = dance.third_moments[0] if is_first else dance.pair_moments
     series = [
         Series(
             label=run.name,
@@ -288,7 +310,7 @@ def _runs_recalls(
     options = ChartOptions(
         title=f"recall of {name}",
         y_label="%",
-        marks=[replace(usual, x=x[e], y=100 * float(recall[e])) for e in places],
+        marks=[replace(usual, x=x[places], y=100 * recall[places])],
         legend="none",
     )
     return series, options
@@ -302,9 +324,9 @@ def _front(scene: Scene, dance: _Dance) -> list[int]:
 
 def _others(scene: Scene, dance: _Dance) -> list[int]:
     """The other classes that the first one is taken for, lately most often first."""
-    front, row = _front(scene, dance), dance.row.rates
+    front, row = _front(scene, dance), dance.row.rates[-_LATELY:]
     others = [c for c in range(row.shape[1]) if c != dance.pair[0] and c not in front]
-    peaks = np.nan_to_num(row[:, others], nan=0.0)[-_LATELY:].max(axis=0, initial=0.0)
+    peaks = np.nan_to_num(row[:, others], nan=0.0).max(axis=0, initial=0.0)
     return [others[k] for k in np.argsort(-peaks, kind="stable")[:_MAX_OTHERS].tolist()]
 
 
@@ -349,12 +371,12 @@ def _row(
         )
         for c in _others(scene, dance)
     ]
-    marks: list[Mark] = []
+    marks: list[Marks] = []
     if dance.rates is not None:
-        marks = [replace(_PAIR_MOMENT, x=x[e], y=float(row[e, b])) for e in dance.pair_moments]
-        marks += [
-            replace(_THIRD_MOMENT, x=x[e], y=float(row[e, c]))
-            for e, c in dance.third_moments.items()
+        places, (third, others) = dance.pair_moments, dance.third_moments
+        marks = [
+            replace(_PAIR_MOMENT, x=x[places], y=row[places, b]),
+            replace(_THIRD_MOMENT, x=x[third], y=row[third, others]),
         ]
     title = f"{clean_text(names[a], 14, ascii_only=scene.look.is_ascii)} called"
     return series, ChartOptions(title=title, y_label="%", marks=marks)

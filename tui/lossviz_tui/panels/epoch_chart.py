@@ -1,4 +1,4 @@
-"""A line chart over the epochs: the one that is held stands in it, and a click holds another."""
+"""A line chart over the epochs: the held one stands in it, and a click holds another."""
 
 from collections.abc import Sequence
 from dataclasses import replace
