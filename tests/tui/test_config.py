@@ -166,3 +166,19 @@ async def test_footer_help_and_palette_show_the_keys_of_the_file(make_run, tmp_p
         await shows(pilot, "f2     ask for a scan", "1 2 3 4 C 6 the views; ctrl+p")
         await pilot.press("escape", "f2")
         await shows(pilot, "Scan the loss landscape")
+
+
+async def test_a_key_taken_away_stands_in_the_palette_without_one(make_run, tmp_path):
+    keys = parse_config({"keys": {"hold": ""}}).keys
+    app = app_for(make_run(tmp_path / "pets.zarr"), keys=keys)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await shows(pilot, "epoch 8/12")
+        titles = [command.title for command in app.get_system_commands(app.screen)]
+    assert "Hold" in titles
+    assert not any("()" in title for title in titles)
+
+
+@pytest.mark.parametrize("key", ["tab", "shift+tab"])
+def test_keys_that_forms_need_cannot_be_given_away(key):
+    with pytest.raises(ConfigError, match="fields of a form"):
+        parse_config({"keys": {"view-dance": key}})

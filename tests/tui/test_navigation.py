@@ -37,6 +37,7 @@ from lossviz_tui.navigation import (
     other_split,
     pair_of_cell,
     playing_toggled,
+    run_chosen,
     run_marked,
     runs_narrowed,
     view_chosen,
@@ -369,6 +370,23 @@ def test_in_another_order_the_cell_moves_as_the_eye_does(at):
     assert cell_moved(first, 1, 0).cell == (order[1], order[0])
     assert cell_moved(first, 0, 3).cell == (order[0], order[3])
     assert cell_moved(first, -1, 99).cell == (order[0], order[-1])
+
+
+def test_enter_opens_the_entry_that_is_read_out(at):
+    off = at(view="cctm", class_filter="ca,dog", cell=(4, 3))  # the first class left called dog
+    assert pair_of_cell(off).pair == (1, 3)
+    assert pair_of_cell(at(view="cctm", class_filter="zebra", cell=(4, 3))).pair is None
+
+
+def test_a_click_chooses_the_run_that_was_drawn_though_the_list_has_moved(listed):
+    before = listed()
+    paths = [row.path for row in before.shown_runs]
+    moved_on = replace(before, runs=before.runs[::-1])
+    for y, path in enumerate(paths):
+        chosen = run_chosen(paths, moved_on, 5, y)
+        assert replace(moved_on, selection=chosen).run_in_focus.path == path
+    gone = replace(before, runs=before.runs[1:])
+    assert run_chosen(paths, gone, 5, 0) == gone.selection
 
 
 def test_a_filter_takes_the_cell_with_it(at):

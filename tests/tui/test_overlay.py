@@ -98,3 +98,14 @@ def test_memory_is_bounded_by_thinning(make_run, tmp_path, monkeypatch):
     assert len(found.view) == 30
     assert found.view.is_partial
     assert len(found.view.class_epochs) <= 9
+
+
+def test_a_run_that_goes_while_it_is_read_is_not_waited_for(runs, monkeypatch):
+    monkeypatch.setattr("lossviz_tui.history._MAX_BATCH", 1)
+    follower = OverlayFollower()
+    follower.step(runs, 0.0, seconds=0.0)
+    assert follower.has_more
+    for run in runs:
+        shutil.rmtree(run)
+    follower.step(runs, 1.0, seconds=0.0)
+    assert not follower.has_more

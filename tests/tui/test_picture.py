@@ -1,5 +1,7 @@
 """The facts beside a scan follow from its numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,33 @@ def test_an_epoch_without_a_record_gives_no_agreement(run, make_scan, make_view)
     found = picture_of(scan, make_view(epochs=1))
     assert found is not None
     assert np.isnan(found.agreement)
+
+
+def test_a_damaged_record_or_other_classes_give_no_agreement(
+    make_run, make_scan, read_view, make_view, tmp_path
+):
+    run = make_run(tmp_path / "pets.zarr")
+    scan = ScanReader(run, make_scan(run))
+    whole = picture_of(scan, read_view(run))
+    assert whole is not None
+    assert np.isfinite(whole.agreement)
+    epoch = scan.request.epoch
+    others = picture_of(scan, make_view(num_classes=3, epochs=8))
+    assert others is not None
+    assert np.isnan(others.agreement)
+    view = replace(read_view(run), counts=None)
+    (run / "records" / "confusion" / f"c.{epoch - 1}.0.0.0").write_bytes(b"damaged")
+    damaged = picture_of(scan, view)
+    assert damaged is not None
+    assert np.isnan(damaged.agreement)
+    assert damaged.facts == whole.facts
+
+
+def test_a_picture_holds_no_confusion_matrices(run, make_scan, picture):
+    """Those of a film of a hundred classes would fill the memory."""
+    (split,) = picture(make_scan(run)).result.splits.values()
+    assert split.confusion is None
+    assert split.class_seen.sum() == split.num_seen.sum() > 0
 
 
 def test_a_result_with_other_axes_than_its_request_is_refused(

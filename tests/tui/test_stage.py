@@ -1,5 +1,6 @@
 """The scene follows from messages and key presses."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from lossviz_tui.launch import WORKER_LOG, LaunchError, ensure_worker
 from lossviz_tui.messages import RowsRead, RunAdvanced, RunsListed, RunStirred, TroubleChanged
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.scene import Standing
-from lossviz_tui.selection import Selection
+from lossviz_tui.selection import RunMark, Selection
 from lossviz_tui.stage import Stage, look_for
 
 
@@ -90,6 +91,34 @@ def test_another_run_forgets_what_was_chosen_in_the_last(stage_at, make_run, tmp
     stage.look()
     found = stage.scene
     assert found.view.description.class_names == ("x", "y")
+
+
+def test_marks_and_filter_outlive_a_replaced_run_and_marks_no_deleted_one(
+    stage_at, make_run, tmp_path
+):
+    paths = [make_run(tmp_path / f"{name}.zarr", epochs=2) for name in ("a1", "a2", "b")]
+    stage = stage_at(tmp_path)
+    marks = tuple(RunMark(path=path, slot=k) for k, path in enumerate(paths[1:]))
+    stage.select(Selection(view="runs", run_filter="a", marks=marks, smoothing=0.1))
+    stage.opened()
+    stage.look()
+    opened = stage.scene.view.path
+    shutil.rmtree(opened)
+    make_run(opened, epochs=3)
+    stage.look()
+    assert stage.scene.news == "another run is here"
+    assert (stage.selection.run_filter, stage.selection.smoothing) == ("a", 0.1)
+    assert stage.selection.marks == marks
+    shutil.rmtree(paths[2])
+    stage.look()
+    assert stage.selection.marks == marks[:1]
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + ".zarr"])
+def test_a_name_that_cannot_be_is_told_in_a_sentence(stage_at, tmp_path, name):
+    stage = stage_at(tmp_path / name)
+    assert stage.scene.view is None
+    assert stage.paint((80, 20))
 
 
 def test_a_folder_that_is_not_there_yet_is_waited_for(stage_at, make_run, tmp_path):

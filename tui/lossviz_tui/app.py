@@ -500,7 +500,8 @@ class LossvizApp(App[None]):
             name, parameters = actions.parse(key.action)[1:]
             if self.check_action(name, parameters):
                 run = functools.partial(self.run_action, key.action)
-                yield SystemCommand(f"{key.label} ({key.shown})", key.help, run)
+                title = f"{key.label} ({key.shown})" if key.shown else key.label
+                yield SystemCommand(title, key.help, run)
 
 
 def _nothing(_: object) -> None:

@@ -30,7 +30,13 @@ _NAMED = {
     *("home", "end", "pageup", "pagedown", "up", "down", "left", "right"),
     *(f"f{number}" for number in range(1, 25)),
 }
-_RESERVED = {"ctrl+c": "interrupts", "ctrl+p": "opens the palette", "ctrl+q": "leaves"}
+_RESERVED = {
+    "ctrl+c": "interrupts",
+    "ctrl+p": "opens the palette",
+    "ctrl+q": "leaves",
+    "tab": "goes through the fields of a form",
+    "shift+tab": "goes back through the fields of a form",
+}
 _CHARACTERS = {character: name for name, character in PUNCTUATION.items()} | {" ": "space"}
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -193,10 +194,13 @@ def scan_moved(scene: Scene, step: int) -> Selection:
     return replace(scene.selection, scan_id=chosen[-1].scan_id, is_playing=False)
 
 
-def run_chosen(first: int, scene: Scene, x: int, y: int) -> Selection:
-    """The run of a line of the list, of which the first line is that of run number `first`."""
+def run_chosen(paths: Sequence[Path], scene: Scene, x: int, y: int) -> Selection:
+    """The run of a line of the list, of which these are the lines, wherever it is now."""
     del x
-    return replace(scene.selection, run_row=first + y)
+    now = [row.path for row in scene.shown_runs]
+    if not 0 <= y < len(paths) or paths[y] not in now:
+        return scene.selection
+    return replace(scene.selection, run_row=now.index(paths[y]))
 
 
 def pair_chosen(pairs: Sequence[tuple[int, int]], scene: Scene, x: int, y: int) -> Selection:
@@ -403,7 +407,10 @@ def classes_filtered(scene: Scene, text: str) -> Selection:
 
 def pair_of_cell(scene: Scene) -> Selection:
     """The classes of the CCTM entry in focus become the pair of the dance."""
-    i, j = scene.selection.cell
+    classes = shown_classes(scene)
+    if not classes.size:
+        return scene.selection
+    i, j = (int(classes[place_of(classes, c)]) for c in scene.selection.cell)
     if i == j:
         return scene.selection
     return replace(scene.selection, pair=(i, j), classes=(), view="dance")

@@ -35,17 +35,17 @@ class _Followed:
     reader: RunReader | None = None
     nonce: int = -1
     sequence: int = -1
-
-    @property
-    def num_waiting(self) -> int:
-        return 0 if self.history is None else self.history.num_waiting
+    is_reading: bool = False
+    """Whether there is more to read at once."""
 
     def look(self, seconds: float) -> bool:
         """Read on for so long; whether there is anything to tell."""
         before = self.overlay
         try:
             self._read(seconds)
+            self.is_reading = self.history is not None and self.history.num_waiting > 0
         except StoreError as error:
+            self.is_reading = False
             if before.trouble != str(error):
                 self.overlay = Overlay(path=before.path, view=before.view, trouble=str(error))
         return self.overlay is not before
@@ -80,7 +80,7 @@ class OverlayFollower:
     @property
     def has_more(self) -> bool:
         """Whether there is more to read at once."""
-        return any(one.num_waiting for one in self._followed.values())
+        return any(one.is_reading for one in self._followed.values())
 
     def step(
         self, paths: tuple[Path, ...], now: float, *, seconds: float

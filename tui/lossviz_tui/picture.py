@@ -31,7 +31,7 @@ def picture_of(scan: ScanReader, view: RunView) -> ScanPicture | None:
         return None
     if (geometry.points, geometry.splits) != (request.points, request.splits):
         raise StoreError(f"the result of scan {scan.scan_id} does not fit its request")
-    head, report, result = scan.head(), scan.report(), read_result(scan)
+    head, report, result = scan.head(), scan.report(), read_result(scan, with_confusion=False)
     first = next(iter(result.splits.values()))
     facts = [*_geometry_facts(result, request), *_centre_facts(result, report)]
     similarity = order = None
@@ -42,7 +42,7 @@ def picture_of(scan: ScanReader, view: RunView) -> ScanPicture | None:
             surfaces = np.where(first.is_known[..., None], first.class_mistake_rate, np.nan)
             similarity = loss_shape_similarity(surfaces)
             order = cluster_order(similarity)
-            agreement = _agreement(similarity, request.epoch, view)
+            agreement = _agreement(similarity, geometry.class_names, request.epoch, view)
     elif first.is_known.all():
         t = result.coordinates[0]
         for split, values in result.splits.items():
@@ -205,9 +205,15 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.1f}s" if 0 <= seconds < _SHORT_SECONDS else age_text(seconds)
 
 
-def _agreement(similarity: np.ndarray, epoch: int, view: RunView) -> float:
+def _agreement(
+    similarity: np.ndarray, class_names: tuple[str, ...], epoch: int, view: RunView
+) -> float:
     """Rank correlation with the training CCTM of the scan's own epoch, where it is recorded."""
     places = np.flatnonzero(view.epochs == epoch)
-    if not places.size:
+    if not places.size or class_names != view.description.class_names:
         return float("nan")
-    return interference_agreement(similarity, view.rates("train", int(places[-1])))
+    try:
+        rates = view.rates("train", int(places[-1]))
+    except StoreError:  # that record is damaged; the tail has said so
+        return float("nan")
+    return interference_agreement(similarity, rates)

@@ -94,6 +94,19 @@ class Selection:
     has_cut: bool = False
     """Whether the cut is drawn over the plane, and its profile beside it."""
 
+    def of_another_run(self, view: str) -> Self:
+        """What stays when another run is looked at: the list, and how curves are drawn."""
+        return type(self)(
+            view=view,
+            run_row=self.run_row,
+            run_filter=self.run_filter,
+            marks=self.marks,
+            smoothing=self.smoothing,
+            ranking=self.ranking,
+            split=self.split,
+            log=self.log,
+        )
+
     def with_next_mode(self) -> Self:
         """The next way to look at a plane."""
         position = LANDSCAPE_MODES.index(self.mode)

@@ -4,6 +4,7 @@ Everything slow to import (numpy, zarr, the painters) hangs on this module, whic
 after its first frame.
 """
 
+import contextlib
 import locale
 import os
 import time
@@ -156,6 +157,11 @@ class Stage:
             chosen = replace(scene.selection, run_row=paths.index(focus.path))
             scene = replace(scene, selection=chosen)
         self._scene = scene
+        listed = {row.path for row in runs}
+        marks = tuple(mark for mark in self.selection.marks if mark.path in listed)
+        if marks != self.selection.marks:
+            self._scene = replace(self._scene, selection=replace(self.selection, marks=marks))
+            self._focus()
 
     def _take_of_run(
         self, message: RunAdvanced | RunStirred | ScansListed | ScanFilled
@@ -181,8 +187,7 @@ class Stage:
         old, selection = self._scene.view, self.selection
         if old is None or old.head.nonce == view.head.nonce:
             return
-        kept = Selection(view=selection.view, run_row=selection.run_row)
-        self.select(kept)
+        self.select(selection.of_another_run(selection.view))
         self._scene = replace(
             self._scene, scans=(), picture=None, siblings=(), news="another run is here"
         )
@@ -235,17 +240,6 @@ class Stage:
         if row is None:
             return
         if row.path != self._run:
-            chosen = self.selection
-            kept = Selection(
-                view="overview",
-                run_row=chosen.run_row,
-                run_filter=chosen.run_filter,
-                marks=chosen.marks,
-                smoothing=chosen.smoothing,
-                ranking=chosen.ranking,
-                split=chosen.split,
-                log=chosen.log,
-            )
             self._scene = Scene(
                 look=self._look,
                 folder=self._folder,
@@ -253,7 +247,7 @@ class Stage:
                 runs=self._scene.runs,
                 overlays=self._scene.overlays,
                 gpus=self._scene.gpus,
-                selection=kept,
+                selection=self.selection.of_another_run("overview"),
             )
             self._run = row.path
         self.select(replace(self.selection, view="overview"))
@@ -358,9 +352,17 @@ class Stage:
 
     def training_started(self, run: Path) -> None:
         """Look at a run that was just made."""
-        self._scene = Scene(look=self._look, folder=self._folder, runs=self._scene.runs)
+        old = self._scene
+        self._scene = Scene(
+            look=self._look,
+            folder=self._folder,
+            readonly=old.readonly,
+            runs=old.runs,
+            overlays=old.overlays,
+            gpus=old.gpus,
+        )
         self._run = run
-        self.select(Selection(view="overview"))
+        self.select(old.selection.of_another_run("overview"))
 
     def _run_in_focus(self) -> Path:
         """The run under the cursor in the list of runs; elsewhere the open one."""
@@ -497,12 +499,14 @@ class Stage:
 
 def _run_and_folder(path: Path) -> tuple[Path | None, Path]:
     """The run a path means, if it means one, and the folder to list runs of."""
-    for candidate in (path, path.with_name(path.name + ".zarr")):
-        if candidate.name and (candidate / "records").is_dir():
-            return candidate.absolute(), candidate.absolute().parent
-    if path.is_dir():
-        below = find_runs(path)
-        return (below[0].absolute() if len(below) == 1 else None), path.absolute()
+    # What may not be looked into, or has a name that is too long, is told by the tail.
+    with contextlib.suppress(OSError):
+        for candidate in (path, path.with_name(path.name + ".zarr")):
+            if candidate.name and (candidate / "records").is_dir():
+                return candidate.absolute(), candidate.absolute().parent
+        if path.is_dir():
+            below = find_runs(path)
+            return (below[0].absolute() if len(below) == 1 else None), path.absolute()
     if path.suffix == ".zarr":
         return path.absolute(), path.absolute().parent  # it may appear later
     return None, path.absolute()

@@ -110,21 +110,24 @@ class Tail:
 
     def step(self) -> bool:
         """Look once; tell what is new. Whether there is more to read at once."""
-        trouble, has_more = "", False
-        try:
-            if time.monotonic() - self._listed >= LIST_SECONDS:
-                self._list_runs()
-            if self._run is not None:
-                trouble, has_more = self._follow(self._run)
-            has_more = self._look_beside() or has_more
-        except StoreError as error:
-            trouble = str(error)
-        except Exception as error:  # noqa: BLE001  # a store may not take the screen down
-            trouble = f"{type(error).__name__}: {error}"
+        # The run first: the walk through a large folder takes seconds.
+        looks = [
+            _sound(look) for look in (self._look_at_run, self._look_at_list, self._look_beside)
+        ]
+        trouble = next((sentence for sentence, _ in looks if sentence), "")
+        has_more = any(more for _, more in looks)
         if trouble != self._trouble:
             self._trouble = trouble
             self._post(TroubleChanged(trouble))
         return has_more
+
+    def _look_at_run(self) -> tuple[str, bool]:
+        return ("", False) if self._run is None else self._follow(self._run)
+
+    def _look_at_list(self) -> tuple[str, bool]:
+        if time.monotonic() - self._listed >= LIST_SECONDS:
+            self._list_runs()
+        return "", False
 
     def _list_runs(self) -> None:
         self._listed = time.monotonic()
@@ -133,8 +136,8 @@ class Tail:
             self._runs = rows
             self._post(RunsListed(rows))
 
-    def _look_beside(self) -> bool:
-        """Look at the marked runs and at the GPUs; whether there is more to read at once."""
+    def _look_beside(self) -> tuple[str, bool]:
+        """Look at the marked runs and at the GPUs."""
         now = time.monotonic()
         overlays = self._overlays.step(self._overlaid, now, seconds=READ_SECONDS)
         if overlays is not None:
@@ -142,7 +145,7 @@ class Tail:
         gpus = self._gpus.step(now)
         if gpus is not None:
             self._post(GpusSampled(gpus))
-        return self._overlays.has_more
+        return "", self._overlays.has_more
 
     def _follow(self, path: Path) -> tuple[str, bool]:
         """What cannot be read of a run, and whether there is more to read of it."""
@@ -272,6 +275,16 @@ class Tail:
                 None if beside is None else pictures[beside.scan_id],
             )
         )
+
+
+def _sound(look: Callable[[], tuple[str, bool]]) -> tuple[str, bool]:
+    """What a look found: why something cannot be read, and whether there is more to read."""
+    try:
+        return look()
+    except StoreError as error:
+        return str(error), False
+    except Exception as error:  # noqa: BLE001  # a store may not take the screen down
+        return f"{type(error).__name__}: {error}", False
 
 
 def _beat(pulse: Pulse | None) -> tuple[int, int] | None:

@@ -44,12 +44,15 @@ class SplitResult:
     """Fraction of examples whose most likely class is another one."""
     mistake_rate_error: Float[np.ndarray, "*grid"]
     """Its standard error."""
+    class_seen: Int[np.ndarray, "*grid classes"]
+    """Examples of each true class that the values are means over."""
     class_loss: Float[np.ndarray, "*grid classes"]
     """Mean cross-entropy by true class."""
     class_mistake_rate: Float[np.ndarray, "*grid classes"]
     """Recall loss by true class: the fraction of its examples called something else."""
     confusion: Int[np.ndarray, "*grid true predicted"] | None
-    """Counts; -1 where nothing is done; None where the scan did not keep them."""
+    """Counts; -1 where nothing is done; None where the scan did not keep them, or where they
+    were not asked for."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,11 +76,13 @@ class ScanResult:
         return float(np.mean([split.is_known.mean() for split in self.splits.values()]))
 
 
-def read_result(scan: ScanReader) -> ScanResult:
+def read_result(scan: ScanReader, *, with_confusion: bool = True) -> ScanResult:
     """A scan as far as it is done.
 
     Args:
         scan: The scan.
+        with_confusion: Whether its confusion matrices are wanted, which can be a hundred times
+            as large as all the rest.
 
     Returns:
         Its result.
@@ -88,7 +93,13 @@ def read_result(scan: ScanReader) -> ScanResult:
     geometry = scan.geometry()
     if geometry is None:
         raise StoreError(f"scan {scan.scan_id} has no points yet")
-    return result_of(geometry, scan.coordinates(), scan.cells(), clip=scan.request.clip)
+    return result_of(
+        geometry,
+        scan.coordinates(),
+        scan.cells(),
+        clip=scan.request.clip,
+        with_confusion=with_confusion,
+    )
 
 
 def result_of(
@@ -97,6 +108,7 @@ def result_of(
     cells: Float[np.ndarray, "points splits slots"],
     *,
     clip: float | None = None,
+    with_confusion: bool = True,
 ) -> ScanResult:
     """The meaning of a scan's sums.
 
@@ -105,6 +117,7 @@ def result_of(
         coordinates: Along each direction.
         cells: The sums; slot 0 is NaN where nothing was computed.
         clip: The loss above which points may be given up, as in the request.
+        with_confusion: Whether confusion matrices are wanted.
 
     Returns:
         The result.
@@ -113,7 +126,13 @@ def result_of(
         geometry=geometry,
         coordinates=coordinates,
         splits={
-            name: _split_result(geometry, cells[:, position], geometry.chunks[name], clip)
+            name: _split_result(
+                geometry,
+                cells[:, position],
+                geometry.chunks[name],
+                clip,
+                with_confusion=with_confusion,
+            )
             for position, name in enumerate(geometry.splits)
         },
     )
@@ -124,6 +143,8 @@ def _split_result(
     cells: Float[np.ndarray, "points slots"],
     chunks: int,
     clip: float | None,
+    *,
+    with_confusion: bool,
 ) -> SplitResult:
     layout, grid = geometry.layout, geometry.points
     num_classes = layout.num_classes
@@ -147,7 +168,7 @@ def _split_result(
         mistake_rate_error = np.sqrt(mistake_rate * (1 - mistake_rate) / degrees)
         given_up = known & ~complete & (loss > 2 * (np.inf if clip is None else clip))
     confusion = None
-    if layout.has_confusion:
+    if layout.has_confusion and with_confusion:
         with np.errstate(invalid="ignore"):
             counts = np.nan_to_num(cells[:, layout.confusion], nan=-1.0).astype(np.int64)
         confusion = counts.reshape(*grid, num_classes, num_classes)
@@ -156,12 +177,17 @@ def _split_result(
         is_complete=complete.reshape(grid),
         is_void=(known & (np.nan_to_num(total) == 0)).reshape(grid),
         is_at_least=given_up.reshape(grid),
-        num_seen=np.nan_to_num(total).clip(0, 2**53).astype(np.int64).reshape(grid),
+        num_seen=_whole_numbers(total).reshape(grid),
         loss=loss.reshape(grid),
         loss_error=loss_error.reshape(grid),
         mistake_rate=mistake_rate.reshape(grid),
         mistake_rate_error=mistake_rate_error.reshape(grid),
+        class_seen=_whole_numbers(seen).reshape(*grid, num_classes),
         class_loss=class_loss.reshape(*grid, num_classes),
         class_mistake_rate=class_mistake_rate.reshape(*grid, num_classes),
         confusion=confusion,
     )
+
+
+def _whole_numbers(values: Float[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
+    return np.nan_to_num(values).clip(0, 2**53).astype(np.int64)

@@ -303,7 +303,7 @@ def test_a_second_full_disk_is_told_again(run, start, disk, hand_over, until):
         until(lambda: backlog.trouble)
         disk.code = 0
         until(lambda: not backlog.trouble)
-        assert (run / BALLAST_NAME).exists()
+        until((run / BALLAST_NAME).exists)
     assert len(told) == 2
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from lossviz_tui.paint.notes_matrix import matrix_frame, notes_matrix
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.paint.sparkline import sparkline
-from lossviz_tui.paint.staff import StaffOptions, frequent_notes, staff, staff_frame
+from lossviz_tui.paint.staff import StaffOptions, frequent_notes, num_sung, staff, staff_frame
 
 LOOKS = st.sampled_from(
     [
@@ -77,6 +77,15 @@ def test_lines_nobody_sings_on_go_first_when_room_is_short():
     notes = np.full((5, 50), 7)
     frame = staff_frame(notes, [str(k) for k in range(50)], [0], (60, 12), StaffOptions())
     assert frame.lines == (7, -1)
+
+
+def test_of_too_many_notes_the_most_frequent_stay_in_sight():
+    sung = np.repeat([90, 3, 41, 12, 77, 60, 25, 8, 99, 50], [60, 50, 9, 8, 7, 6, 5, 4, 3, 2])
+    notes = np.tile(np.append(sung, [-1, -2])[:, None], (1, 100))
+    names = [str(k) for k in range(100)]
+    frame = staff_frame(notes, names, [5], (60, 8), StaffOptions())
+    assert frame.lines == (3, 12, 41, 90, -1)
+    assert num_sung(notes, [5]) == 11
 
 
 def test_every_epoch_is_found_under_its_column():

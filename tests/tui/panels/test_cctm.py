@@ -130,6 +130,24 @@ def test_a_thousand_classes_are_seen_whole_by_points_and_by_numbers(read, make_v
     assert int(first) <= 501 <= int(last)
 
 
+@pytest.mark.parametrize(
+    "look", [Look(), Look(color="16"), Look(charset="ascii", color="none")]
+)
+def test_zoomed_in_every_entry_in_sight_has_a_cell_of_its_own(make_scene, make_view, look):
+    view = make_view(num_classes=100, epochs=3)
+    selection = Selection(view="cctm", zoom=1, cell=(50, 50))
+    scene = make_scene(look=look, view=view, selection=selection)
+    lines = cctm.paint(scene, (80, 22))
+    (target,) = targets_of(lines)
+    click = target.click
+    assert click is not None
+    rows = [click(scene, 3, y).cell[0] for y in range(target.height)]
+    step = 2 if look.has_palette else 1  # half blocks: the upper of two entries
+    assert rows == list(range(rows[0], rows[0] + step * len(rows), step))
+    first = rows[0] + 1
+    assert f"rows {first}-{first + step * len(rows) - 1}" in lines[0].text
+
+
 def test_the_window_stays_while_the_cursor_moves_a_little(read, make_view):
     view = make_view(num_classes=1_000, epochs=2)
     heads = [read(view=view, zoom=2, cell=(row, 5)).splitlines()[0] for row in range(40, 60)]

@@ -1,6 +1,7 @@
 """Notes: who dominates whom, and for how long."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,3 +96,12 @@ def test_the_longest_spell_is_that_of_the_slow_way(make_view):
     longest = longest_spells(found, 7).length
     for c in range(7):
         assert notes._longest_spells(found[:, c], 7).tolist() == longest[c].tolist()
+
+
+def test_notes_that_do_not_fit_are_counted(make_scene, make_view, read_lines):
+    view = make_view(num_classes=60, epochs=12)
+    view = replace(view, notes=view.notes.copy())
+    view.notes[:, :, 3] = np.arange(12)[:, None] * 5
+    scene = make_scene(view=view, selection=Selection(view="notes", classes=(3, 4)))
+    head = read_lines(notes.paint(scene, (80, 12))).splitlines()[0]
+    assert re.search(r"the 9 most frequent of 1[34] notes", head)

@@ -87,6 +87,17 @@ def test_a_scan_under_way_is_on_the_first_line(read):
     assert "scan" not in read(scans=(scan_row("done", 200),))[0]
 
 
+@pytest.mark.parametrize("width", range(20, 100, 7))
+def test_the_state_stays_whatever_else_there_is_to_say(read, width):
+    first, _ = read(
+        width,
+        trouble="gone",
+        scans=(scan_row("running", 50), scan_row("queued"), scan_row("queued")),
+    )
+    assert first.startswith("● live ")
+    assert "data 1m old" in first
+
+
 def test_a_failed_run_says_why_instead_of_its_epoch(read):
     first, _ = read(standing=Standing(word="failed", message="CUDA is out of memory"))
     assert first.startswith("✗ failed  CUDA is out of memory")

@@ -20,6 +20,10 @@ _LARGEST_EXPONENT = 307.0
 """Of a tick on a log axis: ten times as much may be no float."""
 
 
+_LONGEST = 1e9
+"""From here on whole numbers are written short as well."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scale:
     """A stretch of values laid over a row of cells; on a log axis the ends are exponents."""
@@ -163,7 +167,6 @@ class BottomAxis:
     integer: bool = False
     cursor: float | None = None
     """A value to be shown whatever it costs the others."""
-    cursor_text: str = ""
 
     def draw(self, canvas: Canvas, scale: Scale, look: Look) -> None:
         """Draw line, ticks, numbers, and the label at the right end if it does not fit left."""
@@ -174,15 +177,21 @@ class BottomAxis:
         taken = [False] * (canvas.width + 1)
         self._reserve_label(canvas, taken, width, look)
         if self.cursor is not None:
-            text = self.cursor_text or short_number(self.cursor)
+            text = self._labels([self.cursor])[0]
             style = style_for(look, ACCENT, bold=True, reverse=look.color == "none")
             mark = "^" if look.is_ascii else "▲"
             drawing = _TickLook(mark, style, style)
             self._number(canvas, scale.cell(self.cursor), text, taken, drawing)
         ticks = self._ticks(scale)
         drawing = _TickLook(tick, muted, style_for(look, TEXT))
-        for value, text in zip(ticks, tick_labels(ticks), strict=True):
+        for value, text in zip(ticks, self._labels(ticks), strict=True):
             self._number(canvas, scale.cell(value), text, taken, drawing)
+
+    def _labels(self, values: Sequence[float]) -> list[str]:
+        """Whole numbers with all their digits, as epochs are called; others in short."""
+        if self.integer and all(abs(value) < _LONGEST for value in values):
+            return [f"{value:.0f}" for value in values]
+        return tick_labels(values)
 
     def _ticks(self, scale: Scale) -> list[float]:
         count = max(1, scale.cells // 9)

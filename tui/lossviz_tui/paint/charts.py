@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from rich.style import Style
 from textual.strip import Strip
 
-from lossviz_tui.paint.axes import BottomAxis, short_number, tick_labels
+from lossviz_tui.paint.axes import BottomAxis, tick_labels
 from lossviz_tui.paint.cells import Canvas, Size, clean_text
 from lossviz_tui.paint.chart_layout import (
     ChartFrame,
@@ -209,7 +209,6 @@ def _draw_axes(canvas: Canvas, frame: ChartFrame, look: Look, options: ChartOpti
         label=clean_text(options.x_label, canvas.width, ascii_only=look.is_ascii),
         integer=options.integer_x,
         cursor=options.cursor_x,
-        cursor_text="" if options.cursor_x is None else short_number(options.cursor_x),
     )
     axis.draw(canvas, frame.x, look)
     canvas.put(column, bottom, corner, muted)

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.style import Style
 from textual.strip import Strip
 
-from lossviz_tui.paint.axes import BottomAxis, Scale, short_number
+from lossviz_tui.paint.axes import BottomAxis, Scale
 from lossviz_tui.paint.cells import Canvas, Size, clean_text
 from lossviz_tui.paint.legend import draw_legend
 from lossviz_tui.paint.palettes import (
@@ -45,7 +45,7 @@ class StaffOptions:
     cursor_class: int | None = None
     """The class in focus; its name is highlighted."""
     row0: int = 0
-    """First line (staff) or class (matrix) in view, when not all of them fit."""
+    """First class of the matrix in view, when not all of them fit."""
     title: str = ""
 
 
@@ -114,11 +114,8 @@ def staff_frame(
     top = 1 if height >= 6 else 0
     room = max(0, height - top - (2 if height >= 6 else 0))
     lines = (*range(num_classes), -1)
-    if len(lines) > room:  # only the lines that somebody sings on
-        sung = np.unique(notes[:, list(chosen)]) if len(chosen) else np.empty(0, np.int64)
-        lines = (*(int(c) for c in sung if c >= 0), -1)
-        row0 = max(0, min(options.row0, len(lines) - room))
-        lines = lines[row0 : row0 + room]
+    if len(lines) > room:
+        lines = _most_sung(notes[:, list(chosen)], num_classes, room)
     left = gutter_width(class_names, width)
     return StaffFrame(
         left=left,
@@ -127,6 +124,18 @@ def staff_frame(
         lines=lines,
         pitch=min(MAX_PITCH, max(1, (room - 1) // max(1, len(lines) - 1))),
     )
+
+
+def _most_sung(notes: Notes, num_classes: int, room: int) -> tuple[int, ...]:
+    """The notes of most epochs, as many as there is room for, by class; no note is the last."""
+    counts = np.bincount(notes[(notes >= 0) & (notes < num_classes)])
+    most = np.argsort(-counts, kind="stable")[: max(0, room - 1)]
+    return (*np.sort(most[counts[most] > 0]).tolist(), -1)
+
+
+def num_sung(notes: Notes, chosen: Sequence[int]) -> int:
+    """How many different notes some classes have; no note is always one of them."""
+    return len(np.unique(np.append(notes[:, list(chosen)], -1).clip(-1)))
 
 
 def staff_height(num_lines: int, pitch: int) -> int:
@@ -268,7 +277,6 @@ def draw_epoch_axis(
         label="epoch",
         integer=True,
         cursor=cursor,
-        cursor_text="" if cursor is None else short_number(cursor),
     )
     axis.draw(canvas, frame.epochs, look)
     cell = None if cursor is None else frame.epochs.cell(cursor)

@@ -16,6 +16,7 @@ from lossviz_tui.paint.colorbar import draw_color_bar
 from lossviz_tui.paint.digits import DigitsOptions, digits_fit, digits_table, table_frame
 from lossviz_tui.paint.matrix import HeatOptions, color_range, draw_heatmap, placement
 from lossviz_tui.paint.palettes import BLUE_ORANGE, EMBER
+from lossviz_tui.paint.sampling import Fit
 from lossviz_tui.paint.targets import Lines, whole
 from lossviz_tui.panels.overview import nothing_counted, waiting
 from lossviz_tui.panels.texts import centred, muted, stacked, strong
@@ -86,7 +87,7 @@ def _table(
         for wanted, room in zip(scene.selection.cell, (down, across), strict=True)
     )
     part = (classes[rows], classes[columns])
-    picture = _heat(scene, values, part, ends, size, is_signed=is_signed)
+    picture = _heat(scene, values, part, ends, size, is_signed=is_signed, fit="stretch")
     return picture, _part(rows, columns, count)
 
 
@@ -131,6 +132,7 @@ def _heat(
     size: Size,
     *,
     is_signed: bool,
+    fit: Fit = "square",
 ) -> Lines:
     """Half blocks, or shades, of some rows and columns, and a colour bar of percents."""
     look, canvas, (rows, columns) = scene.look, Canvas(size), part
@@ -146,6 +148,7 @@ def _heat(
         signed=is_signed,
         reduction="extreme" if is_signed else "max",
         cursor=(place_of(rows, cell[0]), place_of(columns, cell[1])),
+        fit=fit,
     )
     width = size[0] - (_BAR_WIDTH if size[0] >= _BAR_FROM else 0)
     area = (0, 0, width, size[1])

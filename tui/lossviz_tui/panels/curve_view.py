@@ -159,8 +159,8 @@ def _with_chance(
     """Limits that hold the curves and the line of chance, with a little air."""
     values = np.concatenate([chance * np.ones(1), *(curve.ravel() for curve in curves)])
     finite = values[np.isfinite(values) & (values > 0)] if log else values[np.isfinite(values)]
-    low, high = float(finite.min()), float(finite.max())
-    if low == high:
+    low, high = float(finite.min(initial=np.inf)), float(finite.max(initial=-np.inf))
+    if low >= high:
         return None
     if log:
         return low / 1.2, high * 1.2

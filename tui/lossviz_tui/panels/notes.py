@@ -15,6 +15,7 @@ from lossviz_tui.paint.palettes import category_style
 from lossviz_tui.paint.staff import (
     MAX_PITCH,
     StaffOptions,
+    num_sung,
     staff,
     staff_frame,
     staff_height,
@@ -157,6 +158,10 @@ def _sung(scene: Scene, notes: np.ndarray, size: Size, options: StaffOptions) ->
     """The chosen classes on a staff; a click there chooses an epoch."""
     names, chosen = _names(scene), scene.chosen_classes
     frame = staff_frame(notes, names, chosen, size, options)
+    count = num_sung(notes, chosen)
+    if len(frame.lines) < count:
+        part = f", the {len(frame.lines)} most frequent of {count} notes"
+        options = replace(options, title=options.title + part)
     lines = staff(notes, names, chosen, size, look=scene.look, options=options)
     return Lines(lines, [whole(size, partial(epoch_chosen, frame.epoch_at))])
 

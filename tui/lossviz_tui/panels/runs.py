@@ -77,7 +77,7 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
         top=1,
         width=canvas.width,
         height=len(rows[first : first + room]),
-        click=partial(run_chosen, first),
+        click=partial(run_chosen, [row.path for row in rows[first : first + room]]),
         opens=True,
         wheel=moved,
     )

@@ -51,11 +51,9 @@ def class_fact(scene: Scene, picture: ScanPicture, point: tuple[int, ...]) -> st
         return f"{name}: not computed yet"
     rate = float(split.class_mistake_rate[(*point, chosen)])
     loss = float(split.class_loss[(*point, chosen)])
-    error = ""
-    if split.confusion is not None:
-        count = int(split.confusion[(*point, chosen)].sum())
-        if count > 1 and np.isfinite(rate):
-            error = _error(100 * float(np.sqrt(rate * (1 - rate) / (count - 1))), ".2f")
+    error, count = "", int(split.class_seen[(*point, chosen)])
+    if count > 1 and 0 <= rate <= 1:
+        error = _error(100 * float(np.sqrt(rate * (1 - rate) / (count - 1))), ".2f")
     return f"{name}: {100 * rate:.2f}{error} % wrong, loss {_number(loss)}"
 
 

@@ -15,6 +15,7 @@ from lossviz_tui.panels.texts import EXPLAINED, accent, age_text, muted, state_t
 from lossviz_tui.scene import Scene
 
 _GPU_WIDTH = 110
+_GAP = "  "
 """From this width on there is room for what the GPU does."""
 _PHASES: dict[int, str] = {Phase.EVALUATING: ", evaluating", Phase.SAVING: ", saving"}
 """What goes on between the last batch of an epoch and its record."""
@@ -50,7 +51,10 @@ def _draw_state(canvas: Canvas, scene: Scene) -> None:
         return
     text, style = state_text(standing.word, look)
     canvas.put(0, 0, text, style)
-    right = _right(scene, with_gpu=canvas.width >= _GPU_WIDTH)
+    parts = _right(scene, with_gpu=canvas.width >= _GPU_WIDTH)
+    while parts and cell_len(text) + 3 + cell_len(_GAP.join(parts)) > canvas.width:
+        parts.pop(0)  # the age of the data stands last, and stays longest
+    right = _GAP.join(parts)
     canvas.put_right(canvas.width, 0, right, muted(look))
     room = canvas.width - cell_len(right) - cell_len(text) - 3
     middle = f"{_epoch_text(scene)}  {view.path.name.removesuffix('.zarr')}"
@@ -86,7 +90,7 @@ def _percent_done(pulse: Pulse) -> int:
     return min(99, 100 * pulse.step // max(1, pulse.steps_per_epoch))
 
 
-def _right(scene: Scene, *, with_gpu: bool) -> str:
+def _right(scene: Scene, *, with_gpu: bool) -> list[str]:
     """Age of the newest committed data, and what the scans are doing."""
     parts: list[str] = []
     running = [row for row in scene.scans if row.word in ("running", "queued", "interrupted")]
@@ -104,7 +108,7 @@ def _right(scene: Scene, *, with_gpu: bool) -> str:
         parts.append("store unreadable")
     if scene.view is not None and len(scene.view) and scene.standing is not None:
         parts.append(f"data {age_text(scene.now - scene.standing.data_seen)} old")
-    return "  ".join(parts)
+    return parts
 
 
 def _badge(scene: Scene, room: int) -> str:
