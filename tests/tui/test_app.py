@@ -466,7 +466,9 @@ async def test_export_writes_a_file_and_says_where(run, tmp_path, monkeypatch):
 async def test_enter_in_the_cctm_opens_the_dance_of_that_entry(run):
     async with app_for(run).run_test(size=SIZE) as pilot:
         await shows(pilot, "epoch 8/12")
-        await pilot.press("5", "down", "down", "right")
+        await pilot.press("5")
+        await shows(pilot, "cat called dog")  # the worst one
+        await pilot.press("left")
         await shows(pilot, "cat rightly called cat")
         await pilot.press("right", "right", "enter")
         await shows(pilot, "cat ⇄ ship")

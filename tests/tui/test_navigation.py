@@ -393,7 +393,17 @@ def test_a_filter_takes_the_cell_with_it(at):
     filtered = classes_filtered(at(view="cctm", cell=(3, 2)), "ca")
     assert (filtered.class_filter, filtered.cell) == ("ca", (1, 2))
     assert back(at(**vars(filtered))).class_filter == ""
-    assert cell_moved(at(view="cctm", class_filter="zebra"), 1, 1).cell == (0, 1)
+    assert cell_moved(at(view="cctm", class_filter="zebra"), 1, 1).cell is None
+
+
+def test_the_cursor_of_the_cctm_begins_on_the_larger_entry_of_the_pair(at):
+    assert at(view="cctm").cell == (2, 3)
+    assert at(view="cctm", split="train").cell in ((2, 3), (3, 2))
+    assert at(view="cctm", pair=(4, 0)).cell in ((0, 4), (4, 0))
+    scene = at(view="cctm", pair=(0, 4))
+    rates = scene.view.rates("test", scene.position)
+    assert rates[scene.cell] == max(rates[0, 4], rates[4, 0])
+    assert at(cell=(1, 1)).cell == (1, 1)
 
 
 def test_an_epoch_marked_is_compared_with_until_it_is_marked_again(at):

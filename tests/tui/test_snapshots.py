@@ -121,13 +121,17 @@ def is_settled(app: LossvizApp) -> bool:
 
 
 @SIZES
+@pytest.mark.parametrize("look", ["dark", "light", "no-color", "ascii"])
 @pytest.mark.parametrize(
     "key",
     ["1", "2", "3", "4", "5", "6"],
     ids=["runs", "overview", "dance", "notes", "cctm", "landscape"],
 )
-def test_a_view(shot, key: str, size: tuple[int, int]):
-    assert shot(key, size=size)
+def test_a_view(shot, monkeypatch, key: str, look: str, size: tuple[int, int]):
+    if look == "no-color":
+        monkeypatch.setenv("NO_COLOR", "1")
+    charset = "ascii" if look == "ascii" else "braille"
+    assert shot(key, size=size, light=look == "light", charset=charset)
 
 
 @SIZES
@@ -196,22 +200,6 @@ def test_a_scan_of_another_kind_in_ascii(shot, directions_run, steps: int):
 def test_a_scan_of_another_kind_without_colour(shot, directions_run, steps, monkeypatch):
     monkeypatch.setenv("NO_COLOR", "1")
     assert shot("6", *["down"] * steps, path=directions_run)
-
-
-@pytest.mark.parametrize("key", ["3", "6"], ids=["dance", "landscape"])
-def test_a_view_in_ascii(shot, key: str):
-    assert shot(key, charset="ascii")
-
-
-@pytest.mark.parametrize("key", ["3", "6"], ids=["dance", "landscape"])
-def test_a_view_without_colour(shot, key: str, monkeypatch):
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert shot(key)
-
-
-@pytest.mark.parametrize("key", ["3", "5", "6"], ids=["dance", "cctm", "landscape"])
-def test_a_view_on_a_light_background(shot, key: str):
-    assert shot(key, light=True)
 
 
 @pytest.mark.parametrize("key", ["2", "3", "6"], ids=["overview", "dance", "landscape"])

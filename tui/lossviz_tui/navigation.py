@@ -144,7 +144,7 @@ def cell_moved(scene: Scene, down: int, right: int) -> Selection:
         return scene.selection
     places = (
         min(max(0, place_of(classes, here) + step), len(classes) - 1)
-        for here, step in zip(scene.selection.cell, (down, right), strict=True)
+        for here, step in zip(scene.cell, (down, right), strict=True)
     )
     row, column = (int(classes[place]) for place in places)
     return replace(scene.selection, cell=(row, column))
@@ -209,6 +209,14 @@ def pair_chosen(pairs: Sequence[tuple[int, int]], scene: Scene, x: int, y: int) 
     if not 0 <= y < len(pairs):
         return scene.selection
     return replace(scene.selection, pair=pairs[y], classes=scene.chosen_set)
+
+
+def cell_of_pair_chosen(
+    pairs: Sequence[tuple[int, int]], scene: Scene, x: int, y: int
+) -> Selection:
+    """The entry of the CCTM that belongs to a line of the list of pairs."""
+    del x
+    return replace(scene.selection, cell=pairs[y]) if 0 <= y < len(pairs) else scene.selection
 
 
 def scan_chosen(scan_ids: Sequence[str], scene: Scene, x: int, y: int) -> Selection:
@@ -378,7 +386,7 @@ def next_entry(scene: Scene) -> Selection:
         return scene.selection
     size = np.nan_to_num(np.abs(values[np.ix_(classes, classes)]), nan=-1.0)
     np.fill_diagonal(size, -1.0)
-    row, column = (place_of(classes, here) for here in scene.selection.cell)
+    row, column = (place_of(classes, here) for here in scene.cell)
     here, flat = row * len(classes) + column, size.ravel()
     if row != column:
         is_later = np.arange(flat.size) > here
@@ -410,7 +418,7 @@ def pair_of_cell(scene: Scene) -> Selection:
     classes = shown_classes(scene)
     if not classes.size:
         return scene.selection
-    i, j = (int(classes[place_of(classes, c)]) for c in scene.selection.cell)
+    i, j = (int(classes[place_of(classes, c)]) for c in scene.cell)
     if i == j:
         return scene.selection
     return replace(scene.selection, pair=(i, j), classes=(), view="dance")

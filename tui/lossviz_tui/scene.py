@@ -241,6 +241,21 @@ class Scene:
             return ranked[0].first, ranked[0].second
         return (0, 1)
 
+    @cached_property
+    def cell(self) -> tuple[int, int]:
+        """The chosen entry of the CCTM; else the larger one of the pair in focus."""
+        if self.selection.cell is not None:
+            return self.selection.cell
+        pair, position = self.pair, self.position
+        if self.view is None or pair is None or position is None:
+            return (0, 1)
+        a, b = sorted(pair)
+        try:
+            rates = self.view.rates_among(self.selection.split, position, (a, b))
+        except StoreError:  # that record is damaged; the tail has said so
+            return a, b
+        return (b, a) if rates[1, 0] > rates[0, 1] else (a, b)
+
     @property
     def scan(self) -> ScanRow | None:
         """The scan in focus: the chosen one, or the newest."""
@@ -292,7 +307,7 @@ class Scene:
         """The two classes under the cursor of the similarity matrix."""
         picture = self.shown_picture
         last = 0 if picture is None else len(picture.result.geometry.class_names) - 1
-        first, second = (min(max(0, c), last) for c in self.selection.cell)
+        first, second = (min(max(0, c), last) for c in self.cell)
         return first, second
 
     @property

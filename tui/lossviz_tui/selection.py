@@ -53,8 +53,8 @@ class Selection:
     all_classes: bool = False
     log: bool = False
     color_diagonal: bool = False
-    cell: tuple[int, int] = (0, 1)
-    """The entry in focus in the CCTM."""
+    cell: tuple[int, int] | None = None
+    """The entry in focus in the CCTM; None takes the larger one of the pair in focus."""
     comparison: Comparison = "rates"
     order: ClassOrder = "index"
     """Of the rows and columns of the CCTM."""

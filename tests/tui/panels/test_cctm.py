@@ -34,7 +34,7 @@ def test_the_head_says_split_epoch_and_symmetry(read, make_scene):
 def test_the_table_shows_percents(read, make_scene):
     rates = make_scene().view.rates("test", 7)
     row = next(line for line in read().splitlines() if line.strip().startswith("cat "))
-    shown = [0.0 if word == "·" else float(word) for word in row.split()[1:]]
+    shown = [number(word) for word in row.split()[1:]]
     assert shown == [pytest.approx(100 * rate, abs=0.05) for rate in rates[2]]
 
 
@@ -63,10 +63,16 @@ def test_a_hundred_classes_are_half_blocks_with_a_read_out(read, make_view):
     assert "cat called dog: 8 of 100, 8.00 %" in text
 
 
+def number(word: str) -> float:
+    """A number of the table; the one in focus stands in brackets, a dot is nothing."""
+    word = word.strip("[]")
+    return 0.0 if word == "·" else float(word)
+
+
 def table(text: str) -> dict[str, list[float]]:
     """The rows of a table of numbers, by name, in their order."""
     rows = [line.split() for line in text.splitlines()[2:-1] if line.strip()]
-    return {row[0]: [0.0 if word == "·" else float(word) for word in row[1:]] for row in rows}
+    return {row[0]: [number(word) for word in row[1:]] for row in rows}
 
 
 def test_a_difference_has_signs_and_says_of_what(read, make_scene):

@@ -26,6 +26,7 @@ from lossviz_tui.paint.palettes import (
 
 MIN_CELL = 4
 MAX_CELL = 10
+MAX_LINE = 4
 MAX_NAME = 14
 
 
@@ -96,7 +97,7 @@ def table_frame(
     left = min(MAX_NAME, max(4, width // 6), max(longest, 4)) + 1
     room = max(0, width - left)
     cell = min(MAX_CELL, max(MIN_CELL, room // max(1, columns)))
-    line = 2 if rows * 2 + 1 <= height else 1
+    line = min(MAX_LINE, max(1, (height - 1) // max(1, rows)))
     row0 = min(max(0, options.row0), max(0, rows - 1))
     column0 = min(max(0, options.column0), max(0, columns - 1))
     return TableFrame(
@@ -132,9 +133,9 @@ def digits_table(
             at = (frame.left + place * frame.cell, 1 + line * frame.line)
             style = _entry_style(look, options, int(levels[row, column]), row == column)
             text = _percent(float(data[row, column]), frame.cell, look, signed=options.signed)
-            if options.cursor == (row, column):
-                style = style_for(look, ACCENT, bold=True, reverse=True)
             _draw_entry(canvas, frame, at, text, style)
+            if options.cursor == (row, column):
+                _draw_cursor(canvas, frame, at, text, style, look)
     return canvas.strips()
 
 
@@ -178,7 +179,32 @@ def _draw_entry(
     column, row = at
     end = column + frame.cell
     canvas.paint((column, end), (row, row + frame.line), " ", style)
-    canvas.put_right(end - 1, row, text, style)
+    canvas.put_right(end - 1, row + _text_line(frame), text, style)
+
+
+def _draw_cursor(
+    canvas: Canvas,
+    frame: TableFrame,
+    at: tuple[int, int],
+    text: str,
+    style: Style,
+    look: Look,
+) -> None:
+    """Brackets around the entry in focus, whose colour stays that of its number."""
+    if not look.has_palette:
+        _draw_entry(canvas, frame, at, text, style_for(look, ACCENT, bold=True, reverse=True))
+        return
+    end, row = at[0] + frame.cell, at[1] + _text_line(frame)
+    strong = style + Style(bold=True, underline=True)
+    canvas.put_right(end - 1, row, text, strong)
+    canvas.put(end - 1, row, "]", strong)
+    if cell_len(text) + 2 <= frame.cell:
+        canvas.put(end - 2 - cell_len(text), row, "[", strong)
+
+
+def _text_line(frame: TableFrame) -> int:
+    """On which of its lines the number of an entry stands, and the name of a row."""
+    return (frame.line - 1) // 2
 
 
 def _draw_names(
@@ -197,7 +223,7 @@ def _draw_names(
     for line, row in enumerate(frame.rows):
         name = _name(row_names, row, frame.left - 1, look)
         style = focus if row == cursor[0] else plain
-        canvas.put_right(frame.left - 1, 1 + line * frame.line, name, style)
+        canvas.put_right(frame.left - 1, 1 + line * frame.line + _text_line(frame), name, style)
     for place, column in enumerate(frame.columns):
         name = _name(column_names, column, frame.cell - 1, look)
         style = focus if column == cursor[1] else plain

@@ -10,8 +10,8 @@ from lossviz_analysis.classwise.interference import symmetry
 from lossviz_analysis.store.fields import StoreError
 from lossviz_tui.cctm_tables import Side, Tables, shown_tables
 from lossviz_tui.class_order import place_of, shown_classes
-from lossviz_tui.navigation import cell_chosen
-from lossviz_tui.paint.cells import Canvas, Size, clean_text
+from lossviz_tui.navigation import cell_chosen, cell_of_pair_chosen
+from lossviz_tui.paint.cells import Canvas, Size, beside, clean_text
 from lossviz_tui.paint.colorbar import draw_color_bar
 from lossviz_tui.paint.digits import DigitsOptions, digits_fit, digits_table, table_frame
 from lossviz_tui.paint.matrix import HeatOptions, color_range, draw_heatmap, placement
@@ -19,6 +19,7 @@ from lossviz_tui.paint.palettes import BLUE_ORANGE, EMBER
 from lossviz_tui.paint.sampling import Fit
 from lossviz_tui.paint.targets import Lines, whole
 from lossviz_tui.panels.overview import nothing_counted, waiting
+from lossviz_tui.panels.pairs import pair_list
 from lossviz_tui.panels.texts import centred, muted, stacked, strong
 from lossviz_tui.scene import Scene
 
@@ -31,6 +32,9 @@ HELP = (
 )
 _ORDER_WORDS = {"index": "", "similarity": ", clustered", "recall": ", by recall"}
 _BAR_WIDTH = 11
+_LIST_WIDTH, _LIST_GAP = 42, 2
+_LIST_FROM = 150
+"""Cells; beside a narrower table there is no list of pairs."""
 _BAR_FROM = 44
 """Cells; a narrower heat map has no colour bar."""
 
@@ -52,8 +56,14 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
         sentence = f"no class has {scene.selection.class_filter!r} in its name"
         return centred(size, [sentence, "/ asks for another part, esc shows all"], scene.look)
     values = tables.values()
-    room = (width, max(1, height - 2))
-    table, part = _table(scene, values, classes, room, is_signed=tables.other is not None)
+    is_signed = tables.other is not None
+    has_list = width >= _LIST_FROM and len(classes) > 1 and not is_signed
+    room = (width - has_list * (_LIST_WIDTH + _LIST_GAP), max(1, height - 2))
+    table, part = _table(scene, values, classes, room, is_signed=is_signed)
+    if has_list:
+        area = (_LIST_WIDTH, room[1])
+        pairs = pair_list(scene, scene.cell, area, cell_of_pair_chosen)
+        table = beside(stacked(room, table), pairs, gap=_LIST_GAP)
     head = _head(scene, tables, values, classes, part, width)
     return stacked(size, head, table, _read_out(scene, tables, classes, width))
 
@@ -84,7 +94,7 @@ def _table(
         return picture, "" if count <= min(across, down) else f"{kind}; z zooms"
     rows, columns = (
         _window(place_of(classes, wanted), count, room)
-        for wanted, room in zip(scene.selection.cell, (down, across), strict=True)
+        for wanted, room in zip(scene.cell, (down, across), strict=True)
     )
     part = (classes[rows], classes[columns])
     picture = _heat(scene, values, part, ends, size, is_signed=is_signed, fit="stretch")
@@ -99,7 +109,7 @@ def _digits(
     numbers: list[int] = classes.tolist()
     names = [all_names[c] for c in numbers]
     count = len(names)
-    places = tuple(place_of(classes, wanted) for wanted in scene.selection.cell)
+    places = tuple(place_of(classes, wanted) for wanted in scene.cell)
     ordered = values[np.ix_(classes, classes)]
     with_diagonal = is_signed and scene.selection.color_diagonal
     low, high = _ends(ordered, is_signed=is_signed, with_diagonal=with_diagonal)
@@ -140,7 +150,7 @@ def _heat(
     is_known = np.ones(shown.shape, np.bool_)
     if not scene.selection.color_diagonal:
         is_known = rows[:, None] != columns[None, :]
-    cell = scene.selection.cell
+    cell = scene.cell
     options = HeatOptions(
         palette=BLUE_ORANGE if is_signed else EMBER,
         low=100 * ends[0],
@@ -225,7 +235,7 @@ def _read_out(scene: Scene, tables: Tables, classes: np.ndarray, width: int) -> 
     canvas = Canvas((width, 1))
     if scene.view is None:
         return canvas.strips()
-    i, j = (int(classes[place_of(classes, wanted)]) for wanted in scene.selection.cell)
+    i, j = (int(classes[place_of(classes, wanted)]) for wanted in scene.cell)
     names = scene.view.description.class_names
     true, predicted = (clean_text(names[c], 20, ascii_only=scene.look.is_ascii) for c in (i, j))
     verb = "called" if i != j else "rightly called"

@@ -1,7 +1,9 @@
 """The list of pairs of classes beside the dance, by rate or by dance score."""
 
 import math
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeAlias
 
 from textual.strip import Strip
 
@@ -10,12 +12,18 @@ from lossviz_tui.paint.cells import Canvas, Size, clean_text
 from lossviz_tui.paint.targets import Lines, Target
 from lossviz_tui.panels.texts import accent, muted, strong
 from lossviz_tui.scene import Scene
+from lossviz_tui.selection import Selection
+
+Choice: TypeAlias = Callable[[Sequence[tuple[int, int]], Scene, int, int], Selection]
+"""Answers a click on a line, given the pairs of the lines."""
 
 _NUMBER = 7
 """Columns of a number."""
 
 
-def pair_list(scene: Scene, pair: tuple[int, int], size: Size) -> list[Strip]:
+def pair_list(
+    scene: Scene, pair: tuple[int, int], size: Size, choose: Choice = pair_chosen
+) -> list[Strip]:
     """Pairs in their order, the shown one marked; where there is room with both numbers."""
     view, look = scene.view, scene.look
     canvas = Canvas(size)
@@ -49,12 +57,12 @@ def pair_list(scene: Scene, pair: tuple[int, int], size: Size) -> list[Strip]:
         for k, text in enumerate(reversed(numbers)):
             canvas.put_right(canvas.width - k * _NUMBER, row, text, style)
     shown = [(one.first, one.second) for one in listed[first : first + room]]
-    choose = Target(
+    lines = Target(
         left=0,
         top=1,
         width=canvas.width,
         height=len(shown),
-        click=partial(pair_chosen, shown),
+        click=partial(choose, shown),
         wheel=moved,
     )
-    return Lines(canvas.strips(), [choose])
+    return Lines(canvas.strips(), [lines])
