@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.tui.pilots import app_for, app_of, screen_text, shows, tells, until
-from textual.events import Paste
+from tests.tui.pilots import app_for, app_of, rows_of, screen_text, shows, tells, until
+from textual.events import Paste, Resize
+from textual.geometry import Size
 from textual.pilot import Pilot
 
 from lossviz_analysis.store.requests import ScanRequest
@@ -472,6 +473,17 @@ async def test_enter_in_the_cctm_opens_the_dance_of_that_entry(run):
         await shows(pilot, "cat rightly called cat")
         await pilot.press("right", "right", "enter")
         await shows(pilot, "cat ⇄ ship")
+
+
+async def test_a_resize_that_textual_loses_is_followed_all_the_same(run):
+    app = app_for(run)
+    async with app.run_test(size=SIZE) as pilot:
+        await shows(pilot, "epoch 8/12")
+        app._resize_timer = app.set_timer(1e6, lambda: None)  # one that is never called
+        for width in (60, 100):
+            app.post_message(Resize(Size(width, 30), Size(width, 30)))
+            await until(pilot, lambda wanted=width: len(rows_of(app)[0]) == wanted)
+            await shows(pilot, "epoch 8/12", "accuracy  %")
 
 
 async def test_a_small_terminal_and_back(run, make_scan):

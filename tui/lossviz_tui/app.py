@@ -155,7 +155,7 @@ class LossvizApp(App[None]):
         """From here on there is something to show."""
         self._stage = message.stage
         self.set_class(message.stage.scene.look.is_ascii, "-ascii")
-        self.set_interval(1.0, self._repaint)
+        self.set_interval(1.0, self._tick)
         self.set_interval(FRAME_SECONDS, self._play)
         self._repaint(urgent=True)
         self.refresh_bindings()
@@ -171,6 +171,13 @@ class LossvizApp(App[None]):
         """Paint for the new size."""
         message.stop()
         self._repaint(urgent=True)
+
+    def _tick(self) -> None:
+        """What happens every second, whatever else does."""
+        # Textual 8 waits with a resize for a timer that is never called where the machine
+        # stops the program for 8 ms at the wrong moment, and then follows no other resize.
+        self._check_resize()
+        self._repaint()
 
     def _repaint(self, *, urgent: bool = False) -> None:
         """Paint the present scene on a thread; an older painting under way is dropped."""

@@ -4,6 +4,7 @@ Textual resends a refreshed widget whole. Comparing rows first cut what goes ove
 45 times while a scan fills in.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
@@ -11,7 +12,6 @@ from textual import events
 from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
-from textual.timer import Timer
 from textual.widget import Widget
 
 from lossviz_tui.paint.targets import Target, targets_of
@@ -69,7 +69,7 @@ class RowDiffView(Widget):
         self._pending: list[Strip] | None = None
         self._pending_targets: tuple[Target, ...] = ()
         self._targets: tuple[Target, ...] = ()
-        self._timer: Timer | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def show(self, lines: Sequence[Strip], *, urgent: bool = False) -> bool:
         """Replace the picture; False if the lines were built for another size and are dropped.
@@ -163,7 +163,9 @@ class RowDiffView(Widget):
 
     def _wait(self, delay: float) -> None:
         if self._timer is None:
-            self._timer = self.set_timer(delay, self._budget_refilled)
+            # Not `set_timer`: a busy machine loses its short ones.
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(delay, self.call_next, self._budget_refilled)
 
     def _budget_refilled(self) -> None:
         self._timer = None
