@@ -1,11 +1,14 @@
 """Exports are complete whatever the batches, and whole or not there."""
 
 import csv
+import errno
 import json
 import shutil
 import tracemalloc
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import h5py
 import numpy as np
@@ -17,7 +20,7 @@ from lossviz_analysis.store.results import read_result
 from lossviz_analysis.store.scans import ScanReader, submit
 from lossviz_analysis.store.schema import SPLITS, ScanState
 from lossviz_analysis.store.writer import RunWriter
-from lossviz_tui import history
+from lossviz_tui import exporting, history
 from lossviz_tui.cli import import_surface
 from lossviz_tui.exporting import export_run, export_scan
 
@@ -107,6 +110,67 @@ def test_a_wide_run_is_exported_in_less_memory_than_its_matrices(
         np.testing.assert_array_equal(
             found["train_confusion"], RunReader(path).counts(0, 32)[:, 0]
         )
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".csv", ".h5"])
+def test_a_scan_is_written_whole_or_not_at_all(
+    make_run, make_scan, tmp_path, monkeypatch, suffix
+):
+    path = make_run(tmp_path / "a.zarr")
+    scan_id = make_scan(path)
+
+    def burst(*_: object, **__: object) -> Iterator[list[float]]:
+        yield [1.0]
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def write_half(file: Path | IO[bytes], *_: object, **__: object) -> None:
+        path = file if isinstance(file, Path) else Path(file.name)
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(exporting, "_scan_rows", burst)
+    monkeypatch.setattr(exporting, "write_surface", write_half)
+    monkeypatch.setattr(exporting.np, "savez_compressed", write_half)
+    out = tmp_path / f"out{suffix}"
+    out.write_text("the one before")
+    with pytest.raises(OSError, match="No space left"):
+        export_scan(RunReader(path), scan_id, out)
+    assert out.read_text() == "the one before"
+    assert {entry.name for entry in tmp_path.iterdir()} == {"a.zarr", out.name}
+
+
+def test_every_format_says_how_sure_the_values_of_a_scan_are(
+    make_run, make_scan, ask_scan, tmp_path
+):
+    """Of five points one was given up, one is half done, and one was not begun."""
+    path = make_run(tmp_path / "a.zarr")
+    request = ask_scan(1, points=5, clip=0.3)
+    scan_id = make_scan(
+        path,
+        request,
+        share=0.8,
+        state=ScanState.CANCELLED,
+        chunks=lambda index: 1 if index[0] in (0, 1) else 2,
+    )
+    result = read_result(ScanReader(path, scan_id)).splits["train"]
+    assert result.is_at_least.tolist() == [True, False, False, False, False]
+    for suffix in (".csv", ".npz", ".json"):
+        export_scan(RunReader(path), scan_id, tmp_path / f"a{suffix}")
+    with (tmp_path / "a.csv").open(newline="") as file:
+        head, *rows = csv.reader(file)
+    columns = ("loss", "mistake_rate", "num_seen", "is_complete", "is_at_least")
+    assert head == ["t1", *(f"train_{name}" for name in columns)]
+    assert [row[3:] for row in rows] == [
+        ["250", "0", "1"],
+        ["250", "0", "0"],
+        ["500", "1", "0"],
+        ["500", "1", "0"],
+        ["0", "0", "0"],
+    ]
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["train_is_at_least"] == result.is_at_least.tolist()
+    with np.load(tmp_path / "a.npz") as arrays:
+        np.testing.assert_array_equal(arrays["train_is_at_least"], result.is_at_least)
 
 
 # The layout of Li et al.'s code

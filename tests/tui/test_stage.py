@@ -12,6 +12,7 @@ from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.scans import scan_folder
 from lossviz_analysis.store.schema import ScanState
 from lossviz_tui import stage as stage_module
+from lossviz_tui.exporting import write_screen
 from lossviz_tui.formats import FORMATS
 from lossviz_tui.launch import WORKER_LOG, LaunchError, ensure_worker
 from lossviz_tui.messages import RowsRead, RunAdvanced, RunsListed, RunStirred, TroubleChanged
@@ -204,6 +205,41 @@ def test_what_cannot_be_painted_is_a_sentence_and_no_file(
     with pytest.raises(LossvizError, match="no such colour"):
         stage.export(FORMATS[0], (80, 20))
     assert not list(Path.cwd().iterdir())
+
+
+def test_of_two_exports_under_way_at_once_both_are_kept(
+    stage_at, make_run, tmp_path, monkeypatch
+):
+    stage = stage_at(make_run(tmp_path / "a.zarr"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    begun: list[Path] = []
+
+    def slow(lines, out: Path, **options) -> None:
+        begun.append(out)
+        if len(begun) == 1:
+            stage.export(FORMATS[0], (80, 20))
+        write_screen(lines, out, **options)
+
+    monkeypatch.setattr(stage_module, "write_screen", slow)
+    assert stage.export(FORMATS[0], (80, 20)).name == "a-overview-epoch8-2.svg"
+    names = {path.name for path in Path.cwd().iterdir()}
+    assert names == {"a-overview-epoch8.svg", "a-overview-epoch8-2.svg"}
+
+
+def test_an_id_of_a_scan_cannot_spoil_the_name_of_a_file(
+    stage_at, make_run, make_scan, tmp_path, monkeypatch
+):
+    run = make_run(tmp_path / "a.zarr")
+    folder = scan_folder(run, make_scan(run))
+    folder.rename(folder.with_name("x\x1b[31m\u202e" + "y" * 200))
+    stage = stage_at(run)
+    stage.select(Selection(view="landscape"))
+    stage.look()
+    monkeypatch.chdir(tmp_path)
+    name = stage.export(FORMATS[0], (80, 20)).name
+    assert name.isprintable()
+    assert len(name) < 120
 
 
 def test_an_export_is_of_the_epoch_that_is_held(stage_at, make_run, tmp_path, monkeypatch):

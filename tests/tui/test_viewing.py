@@ -1,13 +1,14 @@
 """Views on the command line: the app's own screen, painted once, to a pipe or a file."""
 
 import sys
+from pathlib import Path
 
 import pytest
 
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.fields import StoreError
 from lossviz_tui.cli.viewing import parse_size, selection_for, view_named
-from lossviz_tui.exporting import free_file
+from lossviz_tui.exporting import write_anew
 from lossviz_tui.formats import FORMATS, format_of
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.selection import Selection
@@ -121,12 +122,24 @@ def test_the_newest_scan_is_the_landscape_in_numbers(run, cli, tmp_path):
 
 
 def test_a_name_that_is_taken_gets_a_number(tmp_path):
-    names: list[str] = []
-    for _ in range(3):
-        out = free_file(tmp_path, "a-dance-epoch3", ".csv")
-        out.touch()
-        names.append(out.name)
-    assert names == ["a-dance-epoch3.csv", "a-dance-epoch3-2.csv", "a-dance-epoch3-3.csv"]
+    (tmp_path / "a-dance-epoch3-2.csv").symlink_to("nowhere")
+    outs = [write_anew(tmp_path, "a-dance-epoch3", ".csv", Path.touch) for _ in range(3)]
+    assert [out.name for out in outs] == [
+        "a-dance-epoch3.csv",
+        "a-dance-epoch3-3.csv",
+        "a-dance-epoch3-4.csv",
+    ]
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_what_cannot_be_written_takes_no_name(tmp_path):
+    def burst(path: Path) -> None:
+        path.write_text("half of it")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_anew(tmp_path, "a", ".csv", burst)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_suffix_says_what_is_written():

@@ -10,9 +10,10 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal
+from uuid import uuid4
 
 import numpy as np
 from numpy.lib import format as npy
@@ -57,12 +58,31 @@ def check_suffix(out: Path) -> None:
         raise StoreError(f"{out} should end in {known}")
 
 
-def free_file(folder: Path, stem: str, suffix: str) -> Path:
-    """A name in a folder that nothing has yet: STEM.suffix, then STEM-2.suffix, ..."""
-    out, number = folder / f"{stem}{suffix}", 2
-    while out.exists() or out.is_symlink():
-        out, number = folder / f"{stem}-{number}{suffix}", number + 1
+def write_anew(folder: Path, stem: str, suffix: str, write: Callable[[Path], object]) -> Path:
+    """Write a file, and give it a name that nothing has: STEM.suffix, then STEM-2.suffix, ...
+
+    The name is taken when all is written: of two written at the same time each has its own, and
+    one that was never finished has none.
+    """
+    hidden = folder / f".{stem}.tmp-{uuid4().hex}{suffix}"
+    try:
+        write(hidden)
+        out, number = folder / f"{stem}{suffix}", 2
+        while not _is_taken_by_us(out):
+            out, number = folder / f"{stem}-{number}{suffix}", number + 1
+        hidden.replace(out)
+    finally:
+        hidden.unlink(missing_ok=True)
     return out
+
+
+def _is_taken_by_us(out: Path) -> bool:
+    """Take a name if it is free."""
+    try:
+        out.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def write_screen(lines: list[Strip], out: Path, *, dark: bool, title: str) -> None:
@@ -226,45 +246,49 @@ def export_scan(
         raise StoreError(f"{reader.path} has no scan {scan_id!r}")
     scan = ScanReader(reader.path, scan_id)
     result = read_result(scan)
-    match out.suffix:
-        case ".npz":
-            arrays = _scan_arrays(scan, result)
-            if with_directions:
-                arrays["directions"] = scan.directions()
-            with out.open("wb") as file:
-                np.savez_compressed(file, **arrays)
-        case ".json":
-            arrays = _scan_arrays(scan, result)
-            del arrays["request"]
-            _write_json(out, {"scan": scan_summary(scan)} | arrays)
-        case ".h5":
-            _write_reference_files(out, scan, result, with_directions=with_directions)
-        case _:
-            _write_csv(out, _scan_rows(result))
+    with _whole_or_nothing(out) as path:
+        match out.suffix:
+            case ".npz":
+                arrays = _scan_arrays(scan, result)
+                if with_directions:
+                    arrays["directions"] = scan.directions()
+                with path.open("wb") as file:
+                    np.savez_compressed(file, **arrays)
+            case ".json":
+                arrays = _scan_arrays(scan, result)
+                del arrays["request"]
+                found = plain({"scan": scan_summary(scan)} | arrays)
+                path.write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
+            case ".h5":
+                beside = directions_path(out) if with_directions else None
+                _write_reference_files(path, scan, result, beside)
+            case _:
+                _write_csv(path, _scan_rows(result))
 
 
 def _write_reference_files(
-    out: Path, scan: ScanReader, result: ScanResult, *, with_directions: bool
+    path: Path, scan: ScanReader, result: ScanResult, beside: Path | None
 ) -> None:
-    """The layout of Li et al.'s code, which knows no estimate: it would never be refined."""
+    """The layout of Li et al.'s code, which knows no estimate: it would never be refined.
+
+    The directions go to a file beside it, if to any.
+    """
     values: dict[str, np.ndarray] = {}
     for split, found in result.splits.items():
         done = found.is_complete
         values[f"{split}_loss"] = np.where(done, found.loss, np.nan)
         values[f"{split}_acc"] = np.where(done, 100.0 * (1.0 - found.mistake_rate), np.nan)
-    beside = directions_path(out)
-    if with_directions:
+    surface = ReferenceSurface(
+        coordinates=result.coordinates,
+        values=values,
+        dir_file="" if beside is None else beside.name,
+    )
+    write_surface(path, surface)
+    if beside is not None:
         run = scan.folder.parent.parent
         content = read_checkpoint(run, scan.request.checkpoint)
-        with _whole_or_nothing(beside) as path:
-            write_directions(path, scan.directions(), shapes_of(content.parameters))
-    with _whole_or_nothing(out) as path:
-        surface = ReferenceSurface(
-            coordinates=result.coordinates,
-            values=values,
-            dir_file=beside.name if with_directions else "",
-        )
-        write_surface(path, surface)
+        with _whole_or_nothing(beside) as directions:
+            write_directions(directions, scan.directions(), shapes_of(content.parameters))
 
 
 def _scan_arrays(scan: ScanReader, result: ScanResult) -> dict[str, Any]:
@@ -280,6 +304,7 @@ def _scan_arrays(scan: ScanReader, result: ScanResult) -> dict[str, Any]:
         arrays[f"{split}_class_loss"] = values.class_loss
         arrays[f"{split}_class_mistake_rate"] = values.class_mistake_rate
         arrays[f"{split}_is_complete"] = values.is_complete
+        arrays[f"{split}_is_at_least"] = values.is_at_least
         if values.confusion is not None:
             arrays[f"{split}_confusion"] = values.confusion
     arrays["class_names"] = np.array(result.geometry.class_names)
@@ -288,21 +313,20 @@ def _scan_arrays(scan: ScanReader, result: ScanResult) -> dict[str, Any]:
 
 
 def _scan_rows(result: ScanResult) -> Iterator[list[Any]]:
-    """One row for each point: coordinates, then loss and mistake rate of each split."""
+    """One row for each point: coordinates, then of each split its values and how sure they are.
+
+    What is true is 1, what is not 0.
+    """
     names = [f"t{k + 1}" for k in range(len(result.coordinates))]
-    columns = [
-        f"{split}_{what}" for split in result.splits for what in ("loss", "mistake_rate")
-    ]
-    yield [*names, *columns]
+    columns = ("loss", "mistake_rate", "num_seen", "is_complete", "is_at_least")
+    yield [*names, *(f"{split}_{what}" for split in result.splits for what in columns)]
     for index in np.ndindex(*result.geometry.points):
         row = [float(axis[i]) for axis, i in zip(result.coordinates, index, strict=True)]
         for split in result.splits.values():
             row += [float(split.loss[index]), float(split.mistake_rate[index])]
+            flags = (split.num_seen, split.is_complete, split.is_at_least)
+            row += [int(values[index]) for values in flags]
         yield row
-
-
-def _write_json(out: Path, value: dict[str, Any]) -> None:
-    put(out, json.dumps(plain(value), allow_nan=False).encode(), durable=False)
 
 
 def _write_csv(out: Path, rows: Iterable[list[Any]]) -> None:

@@ -28,7 +28,13 @@ from lossviz_analysis.store.scans import cancel, scan_folder
 from lossviz_analysis.store.schema import LOG_NAME
 from lossviz_tui import navigation
 from lossviz_tui.attention import Attention
-from lossviz_tui.exporting import DATA_OF_VIEW, export_run, export_scan, free_file, write_screen
+from lossviz_tui.exporting import (
+    DATA_OF_VIEW,
+    export_run,
+    export_scan,
+    write_anew,
+    write_screen,
+)
 from lossviz_tui.figures.drawing import has_matplotlib
 from lossviz_tui.figures.figure import write_figure
 from lossviz_tui.formats import FORMATS, Format
@@ -445,21 +451,22 @@ class Stage:
         """
         self._format = how
         scene = self.scene
-        out = free_file(Path.cwd(), self._file_stem(scene), how.suffix)
+        stem = self._file_stem(scene)
+        write = partial(self._write, scene, how, size, stem)
         try:
-            self._write(scene, how, size, out)
+            return write_anew(Path.cwd(), stem, how.suffix, write)
         except (LossvizError, OSError):
             raise
         except Exception as error:  # a store may not take the screen down
-            raise LossvizError(f"{out.name}: {type(error).__name__}: {error}") from error
-        return out
+            why = f"{type(error).__name__}: {error}"
+            raise LossvizError(f"{stem}{how.suffix}: {why}") from error
 
-    def _write(self, scene: Scene, how: Format, size: Size, out: Path) -> None:
+    def _write(self, scene: Scene, how: Format, size: Size, title: str, out: Path) -> None:
         match how.kind:
             case "screen":
                 top = status.paint(scene, (size[0], STATUS_ROWS))
                 lines = [*top, *_PAINTERS[scene.selection.view](scene, size)]
-                write_screen(lines, out, dark=self._look.dark, title=out.stem)
+                write_screen(lines, out, dark=self._look.dark, title=title)
             case "figure":
                 write_figure(scene, out)
             case "data":
@@ -478,7 +485,7 @@ class Stage:
             return f"{name}-{view}-epoch{scene.epoch or 0}"
         if scene.scan is None:
             raise StoreError("there is no scan to export")
-        return f"{name}-landscape-{scene.scan.scan_id}"
+        return f"{name}-landscape-{clean_text(scene.scan.scan_id, 80)}"
 
     def _export_data(self, scene: Scene, out: Path) -> None:
         if scene.selection.view == "runs":

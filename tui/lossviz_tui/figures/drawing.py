@@ -210,10 +210,3 @@ def edges(centres: np.ndarray) -> np.ndarray:
     middles = (centres[1:] + centres[:-1]) / 2
     first, last = 2 * centres[0] - middles[0], 2 * centres[-1] - middles[-1]
     return np.concatenate([[first], middles, [last]])
-
-
-def legend_beside(axes: Axes) -> None:
-    """The legend to the right of the axes, where it covers nothing."""
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.0, 1.0))

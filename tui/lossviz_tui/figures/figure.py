@@ -9,14 +9,12 @@ import numpy as np
 
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.durable import put
+from lossviz_tui.figures.cctm import cctm_figure
+from lossviz_tui.figures.dance import dance_figure
 from lossviz_tui.figures.drawing import figure_settings, rendered
-from lossviz_tui.figures.run_figures import (
-    cctm_figure,
-    dance_figure,
-    notes_figure,
-    overview_figure,
-)
-from lossviz_tui.figures.scan_figures import landscape_figure
+from lossviz_tui.figures.landscape import landscape_figure
+from lossviz_tui.figures.notes import notes_figure
+from lossviz_tui.figures.overview import overview_figure
 from lossviz_tui.paint import palettes
 from lossviz_tui.paint.palettes import Look, category_ink
 

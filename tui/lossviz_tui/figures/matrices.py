@@ -41,8 +41,9 @@ def draw_matrix(
     ends: tuple[float, float] | None = None,
     color_diagonal: bool = True,
     digits: int = 1,
+    is_signed: bool = False,
 ) -> Figure:
-    """Rows down, columns across; a NaN is left blank.
+    """Rows down, columns across; a NaN is left blank. Signed numbers have their sign, + too.
 
     Without colours on the diagonal the scale is that of the other entries.
     """
@@ -65,7 +66,8 @@ def draw_matrix(
     axes.set_aspect("equal")
     axes.set_ylim(count - 0.5, -0.5)
     if count <= _MAX_NUMBERED:
-        _draw_numbers(axes, values, shown, table, (low, high), digits)
+        spelling = f"{'+' if is_signed else ''}.{digits}f"
+        _draw_numbers(axes, values, shown, table, (low, high), spelling)
     step = -(-count // _MAX_TICKS)
     size = 7 if count <= _MAX_NUMBERED else 5
     places = range(0, count, step)
@@ -89,7 +91,7 @@ def _draw_numbers(
     shown: np.ndarray,
     table: Sequence[str],
     ends: tuple[float, float],
-    digits: int,
+    spelling: str,
 ) -> None:
     """Every value in its cell, in black or white, whichever reads better there."""
     low, high = ends
@@ -102,7 +104,7 @@ def _draw_numbers(
             level = int((shown[i, j] - low) / (high - low) * len(table))
             ink = contrast_for(table[min(max(0, level), len(table) - 1)])
             weight = "normal"
-        text = f"{value:.{digits}f}"
+        text = format(value, spelling)
         axes.text(
             j, i, text, ha="center", va="center", fontsize=size, color=ink, fontweight=weight
         )
