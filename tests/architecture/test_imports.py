@@ -85,15 +85,15 @@ def test_the_usual_start_reads_no_more_than_a_path():
         "app.run_app = lambda path, options: print(path, options.readonly) or 7\n"
         "sys.modules['lossviz_tui.app'] = app\n"
         "from lossviz_tui.__main__ import run\n"
-        "assert [run([]), run(['a.zarr']), run(['watch', 'b'])] == [7, 7, 7]\n"
+        "assert [run([]), run(['a.zarr']), run(['watch', 'b.zarr'])] == [7, 7, 7]\n"
         "assert 'typer' not in sys.modules\n"
-        "assert run(['c', '--readonly']) == 7\n"
+        "assert run(['c.zarr', '--readonly']) == 7\n"
     )
     assert run_python("-c", code).split("\n")[:4] == [
         "runs False",
         "a.zarr False",
-        "b False",
-        "c True",
+        "b.zarr False",
+        "c.zarr True",
     ]
 
 

@@ -41,7 +41,9 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run a command line; its exit code."""
+    hint = ""
     if not arguments or (arguments[0] not in COMMANDS and arguments[0] not in ("--help", "-h")):
+        hint = _command_meant(arguments)
         arguments = ["watch", *arguments]
     try:
         if _is_plain_watch(arguments):
@@ -50,7 +52,7 @@ def run(arguments: list[str]) -> int:
         program: Any = importlib.import_module("lossviz_tui.cli.program")
         code: int = program.run_command(arguments, COMMANDS, print_error)
     except LossvizError as error:
-        print_error(str(error))
+        print_error(f"{error}{hint}")
         return EXIT_REFUSED
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -76,6 +78,15 @@ def _is_plain_watch(arguments: list[str]) -> bool:
         and len(arguments) <= 2
         and not any(word.startswith("-") for word in arguments[1:])
     )
+
+
+def _command_meant(arguments: list[str]) -> str:
+    """What to add to a refusal of a path that may have been meant as a command."""
+    if not arguments or os.path.lexists(arguments[0]):
+        return ""
+    difflib: Any = importlib.import_module("difflib")
+    near = difflib.get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.75)
+    return f"; did you mean `lossviz-tui {near[0]}`?" if near else ""
 
 
 def print_error(sentence: str) -> None:

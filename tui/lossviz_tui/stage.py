@@ -25,7 +25,7 @@ from lossviz_analysis.store.reader import RunReader, find_runs, standing
 from lossviz_analysis.store.scan_queue import set_order
 from lossviz_analysis.store.scan_writer import revive
 from lossviz_analysis.store.scans import cancel, scan_folder
-from lossviz_analysis.store.schema import LOG_NAME
+from lossviz_analysis.store.schema import LOG_NAME, RUN_SUFFIX
 from lossviz_tui import navigation
 from lossviz_tui.attention import Attention
 from lossviz_tui.exporting import (
@@ -507,16 +507,18 @@ class Stage:
 def _run_and_folder(path: Path) -> tuple[Path | None, Path]:
     """The run a path means, if it means one, and the folder to list runs of."""
     # What may not be looked into, or has a name that is too long, is told by the tail.
+    path = path.absolute()
+    with_ending = path.with_name(path.name + RUN_SUFFIX) if path.name else path
     with contextlib.suppress(OSError):
-        for candidate in (path, path.with_name(path.name + ".zarr")):
-            if candidate.name and (candidate / "records").is_dir():
-                return candidate.absolute(), candidate.absolute().parent
+        for candidate in (path, with_ending):
+            if (candidate / "records").is_dir():
+                return candidate, candidate.parent
         if path.is_dir():
             below = find_runs(path)
-            return (below[0].absolute() if len(below) == 1 else None), path.absolute()
-    if path.suffix == ".zarr":
-        return path.absolute(), path.absolute().parent  # it may appear later
-    return None, path.absolute()
+            return (below[0].absolute() if len(below) == 1 else None), path
+    if path.suffix == RUN_SUFFIX:
+        return path, path.parent  # it may appear later
+    return None, path
 
 
 def look_for(

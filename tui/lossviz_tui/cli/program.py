@@ -10,6 +10,12 @@ import typer
 EXIT_MISUSED = 2
 EXIT_INTERRUPTED = 130
 
+_HELP = (
+    "Watch classes dance and scan loss landscapes from the terminal, live. lossviz-tui [PATH] "
+    "opens the app on a run or a folder of runs, by itself on ./runs, or on this folder where "
+    "runs lie in it."
+)
+
 # ClickException, which some versions of Typer keep to themselves.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0].__bases__[0])
 
@@ -43,7 +49,7 @@ def _program(commands: Mapping[str, str]) -> typer.Typer:
         no_args_is_help=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
-        help="Watch classes dance and scan loss landscapes from the terminal, live.",
+        help=_HELP,
     )
     program.callback()(_nothing)
     for name, module_name in commands.items():
@@ -55,4 +61,4 @@ def _program(commands: Mapping[str, str]) -> typer.Typer:
 
 
 def _nothing() -> None:
-    """Watch classes dance and scan loss landscapes from the terminal, live."""
+    """What comes before the name of a command: nothing."""

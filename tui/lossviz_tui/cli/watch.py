@@ -9,7 +9,13 @@ from lossviz_tui.opening import open_app
 
 
 def watch(
-    path: Annotated[Path, typer.Argument(help="A run, or a folder of runs")] = Path("runs"),
+    path: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A run, or a folder of runs; ./runs, or this folder where runs lie in it",
+            show_default=False,
+        ),
+    ] = None,
     color: Annotated[
         Literal["auto", "truecolor", "256", "16", "none"] | None,
         typer.Option(help="Colours to use; default auto"),
