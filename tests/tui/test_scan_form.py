@@ -1,5 +1,7 @@
 """The scan form on the screen: device, cost, memory of the last choice, little room."""
 
+import json
+
 import pytest
 from tests.tui.pilots import app_for, screen_text, shows
 
@@ -66,6 +68,18 @@ async def test_what_is_not_measured_is_not_said(run, make_scan):
         await shows(pilot, "about 6m, 18 MB beside the data", "1,000 images/s on cpu")
         await pilot.press("up", *"cuda:1")
         await shows(pilot, "not measured yet in exact on cuda:1")
+
+
+@pytest.mark.parametrize("size", [10**400, True], ids=["huge", "no number"])
+async def test_a_stranger_s_number_of_examples_is_not_believed(run, make_scan, size):
+    make_scan(run, report=REPORT)
+    path = run / "zarr.json"
+    document = json.loads(path.read_text())
+    document["attributes"]["dataset"]["num_train"] = size
+    path.write_text(json.dumps(document))
+    async with app_for(run).run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        await shows(pilot, "361 points x every example", "not measured yet")
 
 
 async def test_the_last_choice_is_remembered_for_that_run(run, asked):

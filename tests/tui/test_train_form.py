@@ -7,6 +7,7 @@ import sys
 import threading
 
 import pytest
+from textual.events import Paste
 from tests.tui.pilots import app_for, screen_text, shows, tells, until
 
 from lossviz_analysis.errors import LossvizError
@@ -144,6 +145,26 @@ async def test_a_name_that_is_none_starts_nothing(trainer, folder):
         await pilot.press("up", *"a/b", "enter")
         await shows(pilot, "a run is named by a word")
     assert trainer.asked == []
+
+
+async def test_a_name_that_is_too_long_is_a_complaint(trainer, folder):
+    async with app_for(folder).run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        pilot.app.screen.post_message(Paste("x" * 300))
+        await pilot.press("enter")
+        await shows(pilot, "no run named after its data", "xxx_ >")
+    assert trainer.asked == []
+
+
+async def test_a_folder_that_cannot_be_looked_into_is_told(trainer, folder, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", "/root")
+
+    monkeypatch.setattr("lossviz_tui.screens.train_form.data_choices", refuse)
+    async with app_for(folder).run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: pilot.app._stage is not None)
+        await pilot.press("1", "n")
+        await tells(pilot, "Permission denied")
 
 
 async def test_readonly_starts_and_stops_nothing(folder, make_run, live_writer):

@@ -357,7 +357,7 @@ class LossvizApp(App[None]):
             return
         try:
             self.push_screen(getattr(self._stage, screen)(), then)
-        except LossvizError as error:
+        except (LossvizError, OSError) as error:
             self._say(str(error), is_warning=True)
 
     def action_cancel_scan(self) -> None:
@@ -510,9 +510,11 @@ def _nothing(_: object) -> None:
 def run_app(path: Path, options: AppOptions) -> int:
     """Run the app until it is left; the exit code.
 
-    Raises LossvizError where there is no terminal to run it on.
+    Raises LossvizError where there is no terminal to run it on, and OSError where nobody may
+    look for a run.
     """
     refuse_no_terminal(os.environ)
+    (path / "records").exists()  # raises before there is a screen to take down
     app = LossvizApp(path, options)
     app.run(mouse=options.mouse)
     return app.return_code or 0

@@ -498,14 +498,21 @@ class Stage:
 def _run_and_folder(path: Path) -> tuple[Path | None, Path]:
     """The run a path means, if it means one, and the folder to list runs of."""
     for candidate in (path, path.with_name(path.name + ".zarr")):
-        if candidate.name and (candidate / "records").is_dir():
+        if candidate.name and _is_folder(candidate / "records"):
             return candidate.absolute(), candidate.absolute().parent
-    if path.is_dir():
+    if _is_folder(path):
         below = find_runs(path)
         return (below[0].absolute() if len(below) == 1 else None), path.absolute()
     if path.suffix == ".zarr":
         return path.absolute(), path.absolute().parent  # it may appear later
     return None, path.absolute()
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # of somebody else's, or a name that is too long
+        return False
 
 
 def look_for(

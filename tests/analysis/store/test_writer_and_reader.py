@@ -539,6 +539,12 @@ def test_what_is_no_run_is_a_store_error(tmp_path, where):
         read_description(tmp_path / where)
 
 
+def test_a_run_nobody_may_look_into_is_a_store_error(tmp_path):
+    (tmp_path / "zarr.json").symlink_to("x" * 300)  # an error of its own to follow
+    with pytest.raises(StoreError, match="cannot be read: File name too long"):
+        read_description(tmp_path)
+
+
 def test_control_characters_in_names_are_data(tmp_path, describe):
     names = ("\x1b[31mred\x07", "a\nb", "[bold]", "", "\u202egnp.exe", "猫")
     path = tmp_path / "some.zarr"

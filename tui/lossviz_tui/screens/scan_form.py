@@ -6,6 +6,7 @@ from typing import ClassVar
 from textual.events import Key
 
 from lossviz_analysis.errors import LossvizError
+from lossviz_analysis.store.fields import StoreError, integer
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import DEFAULT_RANGE
 from lossviz_tui.asking import complete
@@ -28,6 +29,8 @@ _WORDS = {
     "clip": "never",
 }
 """What None means in a field."""
+_MOST_EXAMPLES = 2**40
+"""Of a split; as many as a scan's own geometry may claim."""
 
 
 class ScanForm(Form[str]):
@@ -123,13 +126,11 @@ class ScanForm(Form[str]):
             self._fields["split"].value, ("num_train", "num_test")
         )
         limit = self._fields["examples"].value
-        sizes = [data.get(name) for name in splits]
-        whole = [
-            size if limit is None else min(size, limit)
-            for size in sizes
-            if isinstance(size, int)
-        ]
-        return sum(whole) if len(whole) == len(sizes) else None
+        try:
+            sizes = [integer(data, name, high=_MOST_EXAMPLES) for name in splits]
+        except StoreError:
+            return None
+        return sum(size if limit is None else min(size, limit) for size in sizes)
 
     def _work(self) -> str:
         points, scans, examples = (
@@ -207,7 +208,7 @@ class ScanForm(Form[str]):
         try:
             requests = complete(self._fields.wish(), self._reader)
             ids = [request_scan(self._reader.path, request) for request in requests]
-        except LossvizError as error:
+        except (LossvizError, OSError) as error:
             self.complain(str(error))
             return
         remember(FORM, self._fields.choices(), self._reader.description.run_id)
