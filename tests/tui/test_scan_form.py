@@ -133,3 +133,13 @@ async def test_the_form_fits_sixty_by_eighteen(run, make_scan, options):
                 if options.get("charset") == "ascii":
                     assert "\n".join(lines[:-1]).isascii()
             await pilot.press("tab")
+
+
+async def test_a_side_of_a_valley_goes_from_an_early_model_to_the_last(run, asked):
+    async with app_for(run).run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        await pilot.press("left", "left", "left")
+        await shows(pilot, "< v-side (preset) >", "an early one", "toward           epoch 8")
+        await pilot.press("enter")
+        await shows(pilot, "[6 Landscape]")
+    assert (asked[0].epoch, asked[0].directions[0].toward_checkpoint) == (2, 3)

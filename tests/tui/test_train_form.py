@@ -7,8 +7,8 @@ import sys
 import threading
 
 import pytest
-from textual.events import Paste
 from tests.tui.pilots import app_for, screen_text, shows, tells, until
+from textual.events import Paste
 
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.schema import RunState
@@ -156,7 +156,7 @@ async def test_a_name_that_is_too_long_is_a_complaint(trainer, folder):
     assert trainer.asked == []
 
 
-async def test_a_folder_that_cannot_be_looked_into_is_told(trainer, folder, monkeypatch):
+async def test_a_folder_that_cannot_be_looked_into_is_told(folder, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied", "/root")
 

@@ -85,6 +85,8 @@ class ScanForm(Form[str]):
                 return clean_text(self._names[value], 24)
             case "kind" if value in PRESETS:
                 return f"{value} (preset)"
+            case "checkpoint" if value == "last" and self._fields["kind"].value == "v-side":
+                return "an early one"
             case "toward" | "second_toward" if value.isdecimal():
                 return f"epoch {value}"
             case "film" if value is not None:
