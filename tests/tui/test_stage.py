@@ -248,12 +248,17 @@ def test_cancelling_marks_the_scan_in_focus(
     started = []
     monkeypatch.setattr(stage_module, "ensure_worker", started.append)
     stage = stage_at(run)
-    assert "asked the scan to stop" in stage.cancel_scan()
+    question, deed = stage.cancel_scan()
+    assert question == "Cancel the scan ego cat/dog ±0.1 e2 9x9? What is done is kept."
+    assert not (scan_folder(run, queued) / "cancel").exists()
+    assert "asked the scan to stop" in deed()
     assert (scan_folder(run, queued) / "cancel").exists()
     assert started == []
     stage.select(Selection(view="landscape", scan_id=done))
     with pytest.raises(LossvizError, match="the scan is done already"):
         stage.cancel_scan()
+    with pytest.raises(LossvizError, match="the scan is cancelled already"):
+        deed()  # it ended while the question stood there
     assert not (scan_folder(run, done) / "cancel").exists()
 
 

@@ -23,7 +23,7 @@ from lossviz_analysis.store.files import read_text
 from lossviz_analysis.store.reader import RunReader, find_runs, standing
 from lossviz_analysis.store.scan_queue import set_order
 from lossviz_analysis.store.scan_writer import revive
-from lossviz_analysis.store.scans import cancel, scan_folder
+from lossviz_analysis.store.scans import ScanReader, cancel, scan_folder
 from lossviz_analysis.store.schema import LOG_NAME
 from lossviz_tui import navigation
 from lossviz_tui.attention import Attention
@@ -49,6 +49,7 @@ from lossviz_tui.messages import (
 from lossviz_tui.paint.cells import Size, clean_text
 from lossviz_tui.paint.palettes import Charset, ColorDepth, Look
 from lossviz_tui.panels import cctm, dance, landscape, notes, overview, runs, status
+from lossviz_tui.panels.scan_list import scan_name
 from lossviz_tui.panels.texts import centred
 from lossviz_tui.scene import Scene
 from lossviz_tui.screens.class_filter import ClassFilter
@@ -404,18 +405,25 @@ class Stage:
         ensure_worker(run)
         self._scene = replace(self._scene, worker_asked=time.monotonic())
 
-    def cancel_scan(self) -> str:
-        """Ask for the scan in focus to stop; a sentence about it."""
+    def cancel_scan(self) -> tuple[str, Callable[[], str]]:
+        """The question before the scan in focus is cancelled, and how that one is."""
         scene = self.scene
         row = scene.scan
         if scene.view is None or row is None:
             raise StoreError("there is no scan to cancel")
-        if row.word not in ("queued", "running", "interrupted"):
-            raise StoreError(f"the scan is {row.word} already")
-        cancel(scan_folder(scene.view.path, row.scan_id))
-        if row.word == "interrupted":
-            self._start_worker(scene.view.path)  # a dead worker's scan needs one to end it
-        return "asked the scan to stop; what is done is kept"
+        _refuse_ended(row.word)
+        run, scan = scene.view.path, ScanReader(scene.view.path, row.scan_id)
+
+        def deed() -> str:
+            word = scan.state_word(scan.head())
+            _refuse_ended(word)  # while the question stood there
+            cancel(scan.folder)
+            if word == "interrupted":
+                self._start_worker(run)  # a dead worker's scan needs one to end it
+            return "asked the scan to stop; what is done is kept"
+
+        name = self.printable(scan_name(scene, row))
+        return f"Cancel the scan {name}? What is done is kept.", deed
 
     def move_scan(self, step: int) -> str:
         """Have the scan in focus, or its series, computed sooner or later; a sentence."""
@@ -506,6 +514,11 @@ def _run_and_folder(path: Path) -> tuple[Path | None, Path]:
     if path.suffix == ".zarr":
         return path.absolute(), path.absolute().parent  # it may appear later
     return None, path.absolute()
+
+
+def _refuse_ended(word: str) -> None:
+    if word not in ("queued", "running", "interrupted"):
+        raise StoreError(f"the scan is {word} already")
 
 
 def _is_folder(path: Path) -> bool:
