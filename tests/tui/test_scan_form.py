@@ -91,7 +91,7 @@ async def test_the_last_choice_is_remembered_for_that_run(run, asked):
     assert not list(run.rglob("*forms*"))
     async with app_for(run).run_test(size=(80, 24)) as pilot:
         await open_form(pilot)
-        await shows(pilot, "< gaussian >", "as the last time; backspace")
+        await shows(pilot, "< gaussian >", "as the last time; ctrl+r")
         await pilot.press("enter")
         await shows(pilot, "[6 Landscape]")
         assert asked[1].points == asked[0].points

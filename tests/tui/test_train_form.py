@@ -14,6 +14,7 @@ from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.schema import RunState
 from lossviz_tui import stage as stage_module
 from lossviz_tui.paint.palettes import Look
+from lossviz_tui.remembering import remember
 from lossviz_tui.screens.train_form import TrainForm
 from lossviz_tui.stage import Stage
 
@@ -105,8 +106,18 @@ async def test_a_run_is_asked_for_made_and_opened(trainer, folder, make_run):
         }
         await pilot.press("1", "n")
         await shows(pilot, "resnet18", "< digits >", "as the last time", "-anneal-lr-2")
-        await pilot.press("down", "backspace")
-        await shows(pilot, "resnet20", "200 as the recipe says")
+        await pilot.press("ctrl+r")
+        await shows(pilot, "resnet20", "200 as the recipe says", no=("as the last time",))
+
+
+@pytest.mark.parametrize("epochs", [-5, 10**12])
+async def test_a_damaged_memory_is_not_taken_for_a_choice(folder, epochs):
+    remember("training", {"data": ["digits"], "model": 3, "recipe": {}, "epochs": epochs})
+    async with app_for(folder).run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        await shows(pilot, "< digits >", "resnet20", "anneal-lr", "200 as the recipe says")
+        await pilot.press("down", "down", "down", "backspace")
+        await shows(pilot, "< _ (200 as the recipe says) >")
 
 
 async def test_what_the_trainer_refuses_stays_in_the_form(trainer, folder):

@@ -197,7 +197,7 @@ class Fields:
     def restore(self, choices: Mapping[str, Any]) -> bool:
         """Choose again what was chosen once, as far as it can still be; whether anything was.
 
-        Nothing is trusted: a value that is none of a field's values is left out.
+        Nothing is trusted: a value that a field could not have given is left out.
         """
         if choices.get("kind") not in self["kind"].values:
             return False
@@ -206,8 +206,7 @@ class Fields:
         for name in choices.keys() & (self._by_name.keys() - set(_OF_THE_MOMENT)):
             field, kept = self[name], choices[name]
             value: Any = tuple(kept) if isinstance(kept, list) else kept
-            is_typed = field.takes == "text" and isinstance(value, str)
-            if value in field.values or (is_typed and value.isprintable()):
+            if field.could_give(value):
                 field.choose(value)
         return True
 

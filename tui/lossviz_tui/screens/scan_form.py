@@ -118,7 +118,7 @@ class ScanForm(Form[str]):
         """How much work it is, how long that will take, and where the choices are from."""
         found = [self._work(), self._cost()]
         if self._is_remembered:
-            found.append("as the last time; backspace goes back to the defaults")
+            found.append("as the last time; ctrl+r goes back to the defaults")
         return found
 
     def _examples(self) -> int | None:
