@@ -1,5 +1,6 @@
 """The scene follows from messages and key presses."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -285,6 +286,12 @@ def test_no_color_wins(monkeypatch):
     assert look_for("truecolor", "braille", dark=False, console=console) == Look(
         charset="braille", color="none", dark=False
     )
+
+
+def test_glyphs_are_those_the_output_can_say(monkeypatch):
+    output = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(stage_module.sys, "__stderr__", output)
+    assert look_for("256", "auto", dark=True, console=Console()).charset == "ascii"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ after its first frame.
 
 import locale
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -516,6 +517,13 @@ def _run_and_folder(path: Path) -> tuple[Path | None, Path]:
     return None, path.absolute()
 
 
+def _encoding() -> str:
+    """What the terminal is written in: the locale's, unless PYTHONIOENCODING says less."""
+    usual = locale.getpreferredencoding(do_setlocale=False)
+    said = getattr(sys.__stderr__, "encoding", None) or usual
+    return usual if "utf" in said.lower() else said
+
+
 def _refuse_ended(word: str) -> None:
     if word not in ("queued", "running", "interrupted"):
         raise StoreError(f"the scan is {word} already")
@@ -545,5 +553,5 @@ def look_for(
     if "NO_COLOR" in os.environ:
         depth = "none"
     if charset == "auto":
-        charset = glyphs_of(os.environ, locale.getpreferredencoding(do_setlocale=False))
+        charset = glyphs_of(os.environ, _encoding())
     return Look(charset=charset, color=depth, dark=dark)
