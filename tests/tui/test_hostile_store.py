@@ -81,6 +81,20 @@ def test_an_output_of_few_letters_gets_question_marks(make_run, tmp_path, monkey
     assert b"?" in output.buffer.getvalue()
 
 
+@pytest.mark.parametrize("words", [["show"], ["export", "--out", "a.json"]])
+@pytest.mark.parametrize("depth", [90, 700])
+def test_a_recipe_without_bottom_is_a_sentence(
+    make_run, tmp_path, monkeypatch, capsys, words, depth
+):
+    monkeypatch.chdir(tmp_path)
+    path = make_run(tmp_path / "deep.zarr", epochs=1)
+    document = json.loads((path / "zarr.json").read_text())
+    document["attributes"]["recipe"] = json.loads('{"a":' * depth + "1" + "}" * depth)
+    (path / "zarr.json").write_text(json.dumps(document))
+    assert run_command([words[0], str(path), *words[1:]]) == (0 if depth < 100 else 1)
+    assert ("nested deeper" in capsys.readouterr().err) == (depth > 100)
+
+
 @pytest.mark.parametrize("words", [["show", "--json"], ["runs", "--json"]])
 def test_json_is_strict_and_escaped(hostile, capsys, words):
     target = str(hostile.parent if words[0] == "runs" else hostile)
