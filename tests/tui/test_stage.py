@@ -326,6 +326,33 @@ def test_a_scan_that_waits_in_vain_says_so_though_nothing_happens(
     assert "no worker is running" in read_lines(stage.paint((80, 20)))
 
 
+def test_a_scan_whose_cells_are_damaged_says_why_nothing_is_seen(
+    stage_at, make_run, make_scan, ask_scan, tmp_path, read_lines
+):
+    run = make_run(tmp_path / "a.zarr")
+    sound = make_scan(run)
+    lines = [make_scan(run, ask_scan(1, series="seeds")) for _ in range(2)]
+    plane = make_scan(run)
+    for scan_id in (lines[0], plane):
+        (chunk,) = (scan_folder(run, scan_id) / "result" / "cells").glob("c.*")
+        chunk.write_bytes(b"\0" * chunk.stat().st_size)
+    stage = stage_at(run)
+    stage.look()
+    for selection, words in (
+        (Selection(), ("the scan is done, but cannot be shown", f"scans/{plane}/result/cells")),
+        (Selection(scan_id=lines[0]), (f"scans/{lines[0]}/result/cells/",)),
+        (Selection(scan_id=sound, beside=plane), ("the one beside: scans/",)),
+    ):
+        stage.select(replace(selection, view="landscape"))
+        stage.look()
+        text = read_lines(stage.paint((160, 46)))
+        for word in (*words, "its checksum does not match"):
+            assert word in text
+    stage.select(Selection(view="landscape", scan_id=sound))
+    stage.look()
+    assert "checksum" not in read_lines(stage.paint((160, 46)))
+
+
 def test_enter_puts_the_cursor_and_never_takes_it_away(stage_at, make_run, make_scan, tmp_path):
     run = make_run(tmp_path / "a.zarr")
     make_scan(run)

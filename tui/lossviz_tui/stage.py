@@ -176,6 +176,7 @@ class Stage:
                     picture=message.picture,
                     siblings=message.siblings,
                     beside=message.beside,
+                    unreadable=message.unreadable,
                 )
 
     def _forget_if_replaced(self, view: RunView) -> None:
@@ -186,7 +187,12 @@ class Stage:
         kept = Selection(view=selection.view, run_row=selection.run_row)
         self.select(kept)
         self._scene = replace(
-            self._scene, scans=(), picture=None, siblings=(), news="another run is here"
+            self._scene,
+            scans=(),
+            picture=None,
+            siblings=(),
+            unreadable={},
+            news="another run is here",
         )
 
     def paint(self, size: Size) -> list[Strip]:

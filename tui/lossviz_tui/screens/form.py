@@ -57,8 +57,9 @@ class Field:
         """Whether a value that somebody remembered is one that the field could have given."""
         match self.takes:
             case "text":
-                is_text = isinstance(value, str) and value.isprintable()
-                return is_text and len(value) <= _MAX_TYPED["text"]
+                if not isinstance(value, str) or len(value) > _MAX_TYPED["text"]:
+                    return False
+                return value.isprintable()
             case "number" if type(value) is int:
                 return 0 <= value < 10 ** _MAX_TYPED["number"]
             case _:  # True is 1, but not chosen by it
