@@ -365,7 +365,13 @@ async def test_y_cancels_the_scan_that_the_question_was_about(run, make_scan, as
         await pilot.press("6", "x")
         await shows(pilot, "Cancel the scan ego cat/dog ±0.1 e2 9x9?", " kept.")
         newer = make_scan(run, ask_scan(), state=ScanState.QUEUED)
-        await until(pilot, lambda: app_of(pilot)._stage.scene.scan.scan_id == newer)
+
+        def is_in_focus() -> bool:
+            stage = app_of(pilot)._stage
+            scan = None if stage is None else stage.scene.scan
+            return scan is not None and scan.scan_id == newer
+
+        await until(pilot, is_in_focus)
         await pilot.press("y")
         await until(pilot, (scan_folder(run, asked_about) / "cancel").exists)
         await tells(pilot, "asked the scan to stop")

@@ -7,7 +7,7 @@ import sys
 import threading
 
 import pytest
-from tests.tui.pilots import app_for, screen_text, shows, tells, until
+from tests.tui.pilots import app_for, app_of, screen_text, shows, tells, until
 from textual.events import Paste
 
 from lossviz_analysis.errors import LossvizError
@@ -173,7 +173,7 @@ async def test_a_folder_that_cannot_be_looked_into_is_told(folder, monkeypatch):
 
     monkeypatch.setattr("lossviz_tui.screens.train_form.data_choices", refuse)
     async with app_for(folder).run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: pilot.app._stage is not None)
+        await until(pilot, lambda: app_of(pilot)._stage is not None)
         await pilot.press("1", "n")
         await tells(pilot, "Permission denied")
 
