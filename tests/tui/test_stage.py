@@ -1,8 +1,8 @@
 """The scene follows from messages and key presses."""
 
-import io
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.scans import scan_folder
 from lossviz_analysis.store.schema import ScanState
 from lossviz_tui import stage as stage_module
-from lossviz_tui.__main__ import run as run_command
 from lossviz_tui.formats import FORMATS
 from lossviz_tui.launch import WORKER_LOG, LaunchError, ensure_worker
 from lossviz_tui.messages import RowsRead, RunAdvanced, RunsListed, RunStirred, TroubleChanged
@@ -111,18 +110,6 @@ def test_a_run_that_is_not_there_yet_is_waited_for(stage_at, make_run, tmp_path)
     stage.look()
     assert stage.scene.epoch == 8
     assert stage.scene.trouble == ""
-
-
-def test_a_path_nobody_may_follow_is_one_where_nothing_is_yet(stage_at, tmp_path):
-    stage = stage_at(tmp_path / ("x" * 300))
-    assert not stage.has_run
-    assert stage.selection.view == "runs"
-
-
-def test_a_path_nobody_may_follow_is_refused_before_the_screen(capsys, monkeypatch):
-    monkeypatch.setattr("lossviz_tui.app.refuse_no_terminal", lambda _: None)
-    assert run_command(["x" * 300]) == 1
-    assert capsys.readouterr().err.endswith("x/records: File name too long\n")
 
 
 def test_a_late_word_of_another_run_is_not_taken(stage_at, make_run, make_view, tmp_path):
@@ -289,8 +276,7 @@ def test_no_color_wins(monkeypatch):
 
 
 def test_glyphs_are_those_the_output_can_say(monkeypatch):
-    output = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
-    monkeypatch.setattr(stage_module.sys, "__stderr__", output)
+    monkeypatch.setattr(stage_module.sys, "__stderr__", SimpleNamespace(encoding="latin-1"))
     assert look_for("256", "auto", dark=True, console=Console()).charset == "ascii"
 
 

@@ -507,11 +507,9 @@ def _nothing(_: object) -> None:
 def run_app(path: Path, options: AppOptions) -> int:
     """Run the app until it is left; the exit code.
 
-    Raises LossvizError where there is no terminal to run it on, and OSError where nobody may
-    look for a run.
+    Raises LossvizError where there is no terminal to run it on.
     """
     refuse_no_terminal(os.environ)
-    (path / "records").exists()  # raises before there is a screen to take down
     app = LossvizApp(path, options)
     app.run(mouse=options.mouse)
     return app.return_code or 0

@@ -513,9 +513,9 @@ class Stage:
 def _run_and_folder(path: Path) -> tuple[Path | None, Path]:
     """The run a path means, if it means one, and the folder to list runs of."""
     for candidate in (path, path.with_name(path.name + ".zarr")):
-        if candidate.name and _is_folder(candidate / "records"):
+        if candidate.name and (candidate / "records").is_dir():
             return candidate.absolute(), candidate.absolute().parent
-    if _is_folder(path):
+    if path.is_dir():
         below = find_runs(path)
         return (below[0].absolute() if len(below) == 1 else None), path.absolute()
     if path.suffix == ".zarr":
@@ -533,13 +533,6 @@ def _encoding() -> str:
 def _refuse_ended(word: str) -> None:
     if word not in ("queued", "running", "interrupted"):
         raise StoreError(f"the scan is {word} already")
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # of somebody else's, or a name that is too long
-        return False
 
 
 def look_for(
