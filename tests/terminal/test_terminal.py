@@ -67,8 +67,7 @@ def test_the_screen_is_the_one_that_textual_alone_would_send(start, run):
         ("?", "every command"),
         ("\x1b", "CCTM, test"),
         ("6", "no scans yet"),
-        ("x", "Cancel this scan?"),
-        ("y", "there is no scan"),
+        ("x", "there is no scan"),
         ("2", "accuracy"),
     ):
         for terminal in both:

@@ -49,7 +49,7 @@ def test_a_scan_is_asked_for_seen_to_fill_cancelled_and_exported(
         before = tmux.text
         tmux.wait_until(lambda text: text != before, "more of the picture")
         tmux.keys("x")
-        tmux.wait_for("Cancel this scan?")
+        tmux.wait_for("Cancel the scan")
         tmux.keys("y")
         tmux.wait_for("cancelled")
         tmux.keys("e")

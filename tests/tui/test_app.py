@@ -347,7 +347,7 @@ async def test_x_asks_and_y_cancels(run, make_scan, asked):
     async with app.run_test(size=SIZE) as pilot:
         await shows(pilot, "epoch 8/12")
         await pilot.press("6", "x")
-        await shows(pilot, "Cancel this scan?")
+        await shows(pilot, "Cancel the scan ego cat/dog ±0.1 e2 9x9? What is done is kept.")
         await pilot.press("n")
         await until(pilot, lambda: not isinstance(app.screen, ConfirmScreen))
         assert not mark.exists()
@@ -357,6 +357,26 @@ async def test_x_asks_and_y_cancels(run, make_scan, asked):
         await shows(pilot, "■ cancelled")
     assert asked == []
     assert ScanReader(run, scan_id).state_word(ScanReader(run, scan_id).head()) == "cancelled"
+
+
+async def test_y_cancels_the_scan_that_the_question_was_about(run, make_scan, ask_scan):
+    asked_about = make_scan(run, state=ScanState.QUEUED)
+    async with app_for(run).run_test(size=(60, 18)) as pilot:
+        await shows(pilot, "epoch 8/12")
+        await pilot.press("6", "x")
+        await shows(pilot, "Cancel the scan ego cat/dog ±0.1 e2 9x9?", " kept.")
+        newer = make_scan(run, ask_scan(), state=ScanState.QUEUED)
+
+        def is_in_focus() -> bool:
+            stage = app_of(pilot)._stage
+            scan = None if stage is None else stage.scene.scan
+            return scan is not None and scan.scan_id == newer
+
+        await until(pilot, is_in_focus)
+        await pilot.press("y")
+        await until(pilot, (scan_folder(run, asked_about) / "cancel").exists)
+        await tells(pilot, "asked the scan to stop")
+    assert not (scan_folder(run, newer) / "cancel").exists()
 
 
 async def test_r_goes_on_with_an_interrupted_scan(run, begin, ask_scan, monkeypatch):

@@ -38,6 +38,14 @@ def test_nobody_has_to_have_a_file(monkeypatch, tmp_path):
     assert str(config_path()) == "/home/me/.config/lossviz-tui/config.toml"
 
 
+def test_somebody_without_a_home_has_no_file(monkeypatch, write):
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+    assert read_config() == Config()
+    assert read_config(write('[app]\ncolor = "16"')).color == "16"
+
+
 def test_the_file_is_the_one_named_or_of_the_variable_or_the_usual_one(
     monkeypatch, tmp_path, write
 ):

@@ -102,11 +102,41 @@ def test_a_chosen_value_can_be_edited():
     assert field.value == 12
     field.erase()
     field.erase()
-    assert field.value == 120  # nothing typed is what was chosen
+    assert (field.value, field.typed) == (None, "")  # as if nobody had said anything
+    field.erase()
+    assert (field.value, field.typed) == (None, "")
+    field.step(1)
+    assert field.value == 120
     text = Field("n", "n", ("cuda:0",), takes="text")
     text.erase()
     text.type("1,cpu")
     assert text.value == "cuda:1,cpu"
+
+
+@pytest.mark.parametrize(
+    ("field", "possible", "impossible"),
+    [
+        (
+            Field("n", "n", (None, 1, 5), takes="number"),
+            (None, 1, 0, 10**9 - 1),
+            (-5, True, 1.0, 10**9, "5", [5], {}),
+        ),
+        (
+            Field("t", "t", ("auto",), takes="text"),
+            ("auto", "", "cuda:1", "x" * 400),
+            (None, 3, "a\x1b[2J", "\ud800", "x" * 401, ["auto"]),
+        ),
+        (
+            Field("v", "v", (None, "auto", False, 0.1, (0.0, 1.0))),
+            (None, "auto", False, 0.1, (0.0, 1.0)),
+            (0, "yes", 0.2, True, {}, (0.0, [1.0]), float("nan")),
+        ),
+    ],
+    ids=["number", "text", "choice"],
+)
+def test_what_a_field_could_not_have_given_is_not_taken_back(field, possible, impossible):
+    assert all(map(field.could_give, possible))
+    assert not any(map(field.could_give, impossible))
 
 
 def test_a_typed_value_can_be_chosen_again():
@@ -181,6 +211,19 @@ async def test_pasting_types_and_backspace_elsewhere_forgets():
         assert form.fields[0].value == "/data/[31mpets"
         await pilot.press("down", "down", "right", "backspace")
         assert [field.value for field in form.fields[:3]] == [None, None, None]
+
+
+async def test_control_r_forgets_in_every_field_and_an_emptied_number_says_what_it_means():
+    form = Order()
+    app = Shop(form)
+    async with app.run_test(size=(60, 18)) as pilot:
+        await pilot.press("a", "down", *"12", "backspace", "backspace", "backspace")
+        assert "< _ (nothing) >" in app.text
+        assert [field.value for field in form.fields[:2]] == ["a", None]
+        await pilot.press("7", "ctrl+r")
+        assert [field.value for field in form.fields[:2]] == [None, None]
+        await pilot.press("up", "b", "ctrl+r")
+        assert form.fields[0].value is None
 
 
 async def test_the_mouse_goes_to_a_field_and_on_to_its_next_value():

@@ -1,6 +1,7 @@
 """The choices of the scan form: each page fits, and every choice leads to a request."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.reader import RunReader
 from lossviz_tui.asking import complete
 from lossviz_tui.screens.form_fields import KINDS, PRESETS, Fields
-from lossviz_tui.wish import DirectionWish
+from lossviz_tui.wish import DirectionWish, ScanWish
 
 NAMES = ("plane", "car", "cat", "dog", "ship")
 MAX_LINES = 15
@@ -69,9 +70,32 @@ def test_every_preset_is_a_request(fields, reader):
         assert len(found[preset]) == fields.num_scans
         assert found[preset][0].num_points == fields.num_points
     assert len(found["v-basin"]) == 5
-    assert found["v-side"][0].directions[0].toward_run is None
     assert str(found["w-basin"][0].directions[0].toward_run).endswith("other.zarr")
     assert found["interpolate"][0].split == "both"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_of_the_form_is_that_of_the_command_line(fields, reader, preset):
+    other = fields["other_run"].value if preset in ("w-basin", "interpolate") else None
+    fields["kind"].choose(preset)
+    fields.take_defaults()
+    by_form = complete(fields.wish(), reader)
+    by_command = complete(ScanWish(preset=preset, toward=other), reader)
+    series = by_form[0].series
+    assert by_form == tuple(replace(one, series=series) for one in by_command)
+
+
+def test_another_kind_takes_nothing_along_from_a_preset(fields):
+    usual = fields.wish()
+    for preset in PRESETS:
+        fields["kind"].choose(preset)
+        fields.take_defaults()
+        fields["kind"].choose("ego")
+        fields.take_defaults()
+        assert fields.wish() == usual
+    fields["kind"].choose("toward")
+    fields.take_defaults()
+    assert fields["toward"].value == "0"
 
 
 def test_the_defaults_of_an_ego_plane(fields):

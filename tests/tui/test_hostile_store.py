@@ -1,5 +1,6 @@
 """What a stranger's store says reaches a terminal as plain text, whichever command shows it."""
 
+import io
 import json
 
 import numpy as np
@@ -68,6 +69,30 @@ def test_a_command_prints_plain_text(hostile, tmp_path, capsys, words, code, mon
     said = capsys.readouterr()
     assert said.out
     assert_plain(said.out + said.err)
+
+
+@pytest.mark.parametrize("words", [["show"], ["show", "--once", "--view", "overview"]])
+def test_an_output_of_few_letters_gets_question_marks(make_run, tmp_path, monkeypatch, words):
+    path = make_run(tmp_path / "猫.zarr", names=("猫", "dog"))
+    output = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr("sys.stdout", output)
+    assert run_command([*words, str(path)]) == 0
+    output.flush()
+    assert b"?" in output.buffer.getvalue()
+
+
+@pytest.mark.parametrize("words", [["show"], ["export", "--out", "a.json"]])
+@pytest.mark.parametrize("depth", [90, 700])
+def test_a_recipe_without_bottom_is_a_sentence(
+    make_run, tmp_path, monkeypatch, capsys, words, depth
+):
+    monkeypatch.chdir(tmp_path)
+    path = make_run(tmp_path / "deep.zarr", epochs=1)
+    document = json.loads((path / "zarr.json").read_text())
+    document["attributes"]["recipe"] = json.loads('{"a":' * depth + "1" + "}" * depth)
+    (path / "zarr.json").write_text(json.dumps(document))
+    assert run_command([words[0], str(path), *words[1:]]) == (0 if depth < 100 else 1)
+    assert ("nested deeper" in capsys.readouterr().err) == (depth > 100)
 
 
 @pytest.mark.parametrize("words", [["show", "--json"], ["runs", "--json"]])

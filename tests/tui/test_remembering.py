@@ -65,6 +65,16 @@ def test_where_it_is_kept(monkeypatch, tmp_path):
     assert state_folder() == tmp_path / ".local" / "state" / "lossviz-tui"
 
 
+def test_who_has_no_home_is_asked_anew(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda _: {}["nobody"])
+    remember("scan", {"kind": "ego"}, "a")
+    assert recall("scan", "a") == {}
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_name_without_end_is_cut(home):
     remember("scan", {"kind": "ego"}, "x" * 10_000)
     assert recall("scan", "x" * 10_000) == {"kind": "ego"}

@@ -1,5 +1,7 @@
 """The scan form on the screen: device, cost, memory of the last choice, little room."""
 
+import json
+
 import pytest
 from tests.tui.pilots import app_for, screen_text, shows
 
@@ -68,6 +70,18 @@ async def test_what_is_not_measured_is_not_said(run, make_scan):
         await shows(pilot, "not measured yet in exact on cuda:1")
 
 
+@pytest.mark.parametrize("size", [10**400, True], ids=["huge", "no number"])
+async def test_a_stranger_s_number_of_examples_is_not_believed(run, make_scan, size):
+    make_scan(run, report=REPORT)
+    path = run / "zarr.json"
+    document = json.loads(path.read_text())
+    document["attributes"]["dataset"]["num_train"] = size
+    path.write_text(json.dumps(document))
+    async with app_for(run).run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        await shows(pilot, "361 points x every example", "not measured yet")
+
+
 async def test_the_last_choice_is_remembered_for_that_run(run, asked):
     async with app_for(run).run_test(size=(80, 24)) as pilot:
         await open_form(pilot)
@@ -77,7 +91,7 @@ async def test_the_last_choice_is_remembered_for_that_run(run, asked):
     assert not list(run.rglob("*forms*"))
     async with app_for(run).run_test(size=(80, 24)) as pilot:
         await open_form(pilot)
-        await shows(pilot, "< gaussian >", "as the last time; backspace")
+        await shows(pilot, "< gaussian >", "as the last time; ctrl+r")
         await pilot.press("enter")
         await shows(pilot, "[6 Landscape]")
         assert asked[1].points == asked[0].points
@@ -119,3 +133,13 @@ async def test_the_form_fits_sixty_by_eighteen(run, make_scan, options):
                 if options.get("charset") == "ascii":
                     assert "\n".join(lines[:-1]).isascii()
             await pilot.press("tab")
+
+
+async def test_a_side_of_a_valley_goes_from_an_early_model_to_the_last(run, asked):
+    async with app_for(run).run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        await pilot.press("left", "left", "left")
+        await shows(pilot, "< v-side (preset) >", "an early one", "toward           epoch 8")
+        await pilot.press("enter")
+        await shows(pilot, "[6 Landscape]")
+    assert (asked[0].epoch, asked[0].directions[0].toward_checkpoint) == (2, 3)

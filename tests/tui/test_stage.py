@@ -3,6 +3,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -300,12 +301,17 @@ def test_cancelling_marks_the_scan_in_focus(
     started = []
     monkeypatch.setattr(stage_module, "ensure_worker", started.append)
     stage = stage_at(run)
-    assert "asked the scan to stop" in stage.cancel_scan()
+    question, deed = stage.cancel_scan()
+    assert question == "Cancel the scan ego cat/dog ±0.1 e2 9x9? What is done is kept."
+    assert not (scan_folder(run, queued) / "cancel").exists()
+    assert "asked the scan to stop" in deed()
     assert (scan_folder(run, queued) / "cancel").exists()
     assert started == []
     stage.select(Selection(view="landscape", scan_id=done))
     with pytest.raises(LossvizError, match="the scan is done already"):
         stage.cancel_scan()
+    with pytest.raises(LossvizError, match="the scan is cancelled already"):
+        deed()  # it ended while the question stood there
     assert not (scan_folder(run, done) / "cancel").exists()
 
 
@@ -332,6 +338,11 @@ def test_no_color_wins(monkeypatch):
     assert look_for("truecolor", "braille", dark=False, console=console) == Look(
         charset="braille", color="none", dark=False
     )
+
+
+def test_glyphs_are_those_the_output_can_say(monkeypatch):
+    monkeypatch.setattr(stage_module.sys, "__stderr__", SimpleNamespace(encoding="latin-1"))
+    assert look_for("256", "auto", dark=True, console=Console()).charset == "ascii"
 
 
 @pytest.mark.parametrize(
@@ -364,6 +375,33 @@ def test_a_scan_that_waits_in_vain_says_so_though_nothing_happens(
     assert "the scan worker is starting" in read_lines(stage.paint((80, 20)))
     monkeypatch.setattr("lossviz_tui.panels.landscape.STARTING_SECONDS", -1.0)
     assert "no worker is running" in read_lines(stage.paint((80, 20)))
+
+
+def test_a_scan_whose_cells_are_damaged_says_why_nothing_is_seen(
+    stage_at, make_run, make_scan, ask_scan, tmp_path, read_lines
+):
+    run = make_run(tmp_path / "a.zarr")
+    sound = make_scan(run)
+    lines = [make_scan(run, ask_scan(1, series="seeds")) for _ in range(2)]
+    plane = make_scan(run)
+    for scan_id in (lines[0], plane):
+        (chunk,) = (scan_folder(run, scan_id) / "result" / "cells").glob("c.*")
+        chunk.write_bytes(b"\0" * chunk.stat().st_size)
+    stage = stage_at(run)
+    stage.look()
+    for selection, words in (
+        (Selection(), ("the scan is done, but cannot be shown", f"scans/{plane}/result/cells")),
+        (Selection(scan_id=lines[0]), (f"scans/{lines[0]}/result/cells/",)),
+        (Selection(scan_id=sound, beside=plane), ("the one beside: scans/",)),
+    ):
+        stage.select(replace(selection, view="landscape"))
+        stage.look()
+        text = read_lines(stage.paint((160, 46)))
+        for word in (*words, "its checksum does not match"):
+            assert word in text
+    stage.select(Selection(view="landscape", scan_id=sound))
+    stage.look()
+    assert "checksum" not in read_lines(stage.paint((160, 46)))
 
 
 def test_enter_puts_the_cursor_and_never_takes_it_away(stage_at, make_run, make_scan, tmp_path):

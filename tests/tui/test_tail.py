@@ -391,6 +391,30 @@ def test_a_damaged_scan_is_listed_once_and_hides_no_run(
     assert listener.step() == []
 
 
+def test_why_cells_cannot_be_shown_is_told_once_and_until_they_can(
+    listener, make_run, make_scan, tmp_path
+):
+    path = make_run(tmp_path / "a.zarr")
+    scan_id = make_scan(path)
+    (chunk,) = (scan_folder(path, scan_id) / "result" / "cells").glob("c.*")
+    whole = chunk.read_bytes()
+    chunk.write_bytes(whole[::-1])
+    listener.tail.focus(path, None)
+    told = listener.step()
+    assert told[2].scans[0].word == "done"
+    assert told[3].picture is None
+    assert told[3].unreadable == {scan_id: f"{chunk} is damaged: its checksum does not match"}
+    assert listener.step() == []
+    chunk.unlink()
+    chunk.mkdir()
+    (told,) = listener.step()
+    assert told.unreadable[scan_id].endswith("cannot be read: it is no regular file")
+    chunk.rmdir()
+    chunk.write_bytes(whole)
+    (told,) = listener.step()
+    assert (told.picture.scan_id, told.unreadable) == (scan_id, {})
+
+
 def test_a_result_that_does_not_fit_its_request_is_no_picture(
     listener, make_run, make_scan, ask_scan, tmp_path
 ):

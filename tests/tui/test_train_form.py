@@ -7,12 +7,14 @@ import sys
 import threading
 
 import pytest
-from tests.tui.pilots import app_for, screen_text, shows, tells, until
+from tests.tui.pilots import app_for, app_of, screen_text, shows, tells, until
+from textual.events import Paste
 
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.schema import RunState
 from lossviz_tui import stage as stage_module
 from lossviz_tui.paint.palettes import Look
+from lossviz_tui.remembering import remember
 from lossviz_tui.screens.train_form import TrainForm
 from lossviz_tui.stage import Stage
 
@@ -104,8 +106,18 @@ async def test_a_run_is_asked_for_made_and_opened(trainer, folder, make_run):
         }
         await pilot.press("1", "n")
         await shows(pilot, "resnet18", "< digits >", "as the last time", "-anneal-lr-2")
-        await pilot.press("down", "backspace")
-        await shows(pilot, "resnet20", "200 as the recipe says")
+        await pilot.press("ctrl+r")
+        await shows(pilot, "resnet20", "200 as the recipe says", no=("as the last time",))
+
+
+@pytest.mark.parametrize("epochs", [-5, 10**12])
+async def test_a_damaged_memory_is_not_taken_for_a_choice(folder, epochs):
+    remember("training", {"data": ["digits"], "model": 3, "recipe": {}, "epochs": epochs})
+    async with app_for(folder).run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        await shows(pilot, "< digits >", "resnet20", "anneal-lr", "200 as the recipe says")
+        await pilot.press("down", "down", "down", "backspace")
+        await shows(pilot, "< _ (200 as the recipe says) >")
 
 
 async def test_what_the_trainer_refuses_stays_in_the_form(trainer, folder):
@@ -144,6 +156,26 @@ async def test_a_name_that_is_none_starts_nothing(trainer, folder):
         await pilot.press("up", *"a/b", "enter")
         await shows(pilot, "a run is named by a word")
     assert trainer.asked == []
+
+
+async def test_a_name_that_is_too_long_is_a_complaint(trainer, folder):
+    async with app_for(folder).run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        pilot.app.screen.post_message(Paste("x" * 300))
+        await pilot.press("enter")
+        await shows(pilot, "no run named after its data", "xxx_ >")
+    assert trainer.asked == []
+
+
+async def test_a_folder_that_cannot_be_looked_into_is_told(folder, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied", "/root")
+
+    monkeypatch.setattr("lossviz_tui.screens.train_form.data_choices", refuse)
+    async with app_for(folder).run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app_of(pilot)._stage is not None)
+        await pilot.press("1", "n")
+        await tells(pilot, "Permission denied")
 
 
 async def test_readonly_starts_and_stops_nothing(folder, make_run, live_writer):

@@ -64,6 +64,18 @@ def test_what_cannot_be_a_folder_is_no_name(tmp_path, name):
         run_path(tmp_path, TrainingWish(data="digits", model="mlp", recipe="li", name=name))
 
 
+@pytest.mark.parametrize(("data", "name"), [("x" * 300, ""), ("digits", "x" * 201)])
+def test_a_name_longer_than_a_file_system_takes_is_refused(tmp_path, data, name):
+    with pytest.raises(LossvizError, match=r"too long|at most 200 bytes"):
+        run_path(tmp_path, TrainingWish(data=data, model="mlp", recipe="li", name=name))
+
+
+def test_a_folder_nobody_may_look_into_is_no_data(tmp_path):
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "lost+found" / "train").symlink_to("x" * 300)  # an error to follow
+    assert data_choices(tmp_path) == DATA
+
+
 def test_data_that_lies_beside_is_offered(tmp_path):
     (tmp_path / "pets.npz").touch()
     (tmp_path / "notes.txt").touch()

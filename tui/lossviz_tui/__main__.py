@@ -1,6 +1,7 @@
 """`lossviz-tui`: runs a command and turns what a user can cause into one sentence."""
 
 import importlib
+import io
 import os
 import sys
 from pathlib import Path
@@ -42,6 +43,10 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run a command line; its exit code."""
     hint = ""
+    for stream in (sys.stdout, sys.stderr):
+        # What an output of few letters lacks is a question mark there, and no error.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     if not arguments or (arguments[0] not in COMMANDS and arguments[0] not in ("--help", "-h")):
         hint = _command_meant(arguments)
         arguments = ["watch", *arguments]

@@ -364,17 +364,12 @@ class LossvizApp(App[None]):
             return
         try:
             self.push_screen(getattr(self._stage, screen)(), then)
-        except LossvizError as error:
+        except (LossvizError, OSError) as error:
             self._say(str(error), is_warning=True)
 
     def action_cancel_scan(self) -> None:
         """Cancel the scan in focus, after a question."""
-        question = "Cancel this scan? What is done is kept."
-        self.push_screen(ConfirmScreen(question), self._cancel_answered)
-
-    def _cancel_answered(self, yes: bool | None) -> None:
-        if yes and self._stage is not None:
-            self._tell(self._stage.cancel_scan)
+        self._do_if_answered("cancel_scan", self._tell)
 
     def action_resume_scan(self) -> None:
         """Go on with interrupted scans."""
@@ -405,8 +400,10 @@ class LossvizApp(App[None]):
         """End the training of the run in focus, after a question."""
         self._do_if_answered("stop")
 
-    def _do_if_answered(self, what: str) -> None:
-        """Ask the question of one of the stage's deeds, then do it."""
+    def _do_if_answered(
+        self, what: str, do: Callable[[Callable[[], str]], None] | None = None
+    ) -> None:
+        """Ask the question of one of the stage's deeds, then do it: on a thread, or as told."""
         if self._stage is None:
             return
         try:
@@ -417,7 +414,7 @@ class LossvizApp(App[None]):
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self._do(deed)
+                (do or self._do)(deed)
 
         self.push_screen(ConfirmScreen(question), answered)
 

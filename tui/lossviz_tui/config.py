@@ -57,7 +57,10 @@ class Config:
 
 
 def config_path() -> Path:
-    """Where the file is looked for when nobody names one; see the XDG base directories."""
+    """Where the file is looked for when nobody names one; see the XDG base directories.
+
+    Raises RuntimeError where nobody knows whose home that would be in.
+    """
     named = os.environ.get("XDG_CONFIG_HOME", "")
     base = Path(named) if named.startswith("/") else Path.home() / ".config"
     return base / "lossviz-tui" / "config.toml"
@@ -69,7 +72,10 @@ def read_config(named: Path | None = None) -> Config:
     Raises ConfigError when the file that was named is not there, or what is in it cannot be.
     """
     named = named or (Path(os.environ[VARIABLE]) if os.environ.get(VARIABLE) else None)
-    path = named or config_path()
+    try:
+        path = named or config_path()
+    except RuntimeError:  # a container's user without HOME and without a name
+        return Config()
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)

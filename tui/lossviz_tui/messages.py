@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from textual.message import Message
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from textual.strip import Strip
@@ -90,11 +91,14 @@ class ScanFilled(Replaceable):
         picture: ScanPicture | None,
         siblings: tuple[ScanPicture, ...] = (),
         beside: ScanPicture | None = None,
+        unreadable: Mapping[str, str] | None = None,
     ) -> None:
         self.run = run
         self.picture = picture
         self.siblings = siblings
         self.beside = beside
+        self.unreadable = unreadable or {}
+        """Of scans that have no picture because their cells are damaged: why, by id."""
         super().__init__()
 
 

@@ -17,7 +17,10 @@ _MAX_KEY = 100
 
 
 def state_folder() -> Path:
-    """Where this program keeps what it remembers; see the XDG base directories."""
+    """Where this program keeps what it remembers; see the XDG base directories.
+
+    Raises RuntimeError where nobody knows whose home that would be in.
+    """
     named = os.environ.get("XDG_STATE_HOME", "")
     base = Path(named) if named.startswith("/") else Path.home() / ".local" / "state"
     return base / "lossviz-tui"
@@ -42,8 +45,8 @@ def remember(form: str, choices: Mapping[str, Any], key: str = "") -> None:
     kept.pop(key[:_MAX_KEY], None)
     kept[key[:_MAX_KEY]] = dict(choices)
     everything[form] = dict(list(kept.items())[-MAX_KEPT:])
-    folder = state_folder()
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RuntimeError):
+        folder = state_folder()
         folder.mkdir(parents=True, exist_ok=True)
         content = json.dumps(everything).encode()
         if len(content) <= _MAX_BYTES:
@@ -53,6 +56,6 @@ def remember(form: str, choices: Mapping[str, Any], key: str = "") -> None:
 def _read() -> dict[str, Any]:
     try:
         found: object = json.loads(read_regular(state_folder() / "forms.json", _MAX_BYTES))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RuntimeError):  # no home, or nested too deep
         return {}
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -110,6 +111,8 @@ class Scene:
     """Of a series: the pictures of all its scans that have begun, the first one first."""
     beside: ScanPicture | None = None
     """The picture of the scan that is shown beside the one in focus."""
+    unreadable: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Why scans in sight have no picture though something of them is computed, by id."""
     worker_asked: float = -math.inf
     """Reader's monotonic time when a scan worker was asked for from here."""
     other_runs: OtherRuns = field(default_factory=OtherRuns)

@@ -7,6 +7,7 @@ after its first frame.
 import contextlib
 import locale
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,7 +25,7 @@ from lossviz_analysis.store.files import read_text
 from lossviz_analysis.store.reader import RunReader, find_runs, standing
 from lossviz_analysis.store.scan_queue import set_order
 from lossviz_analysis.store.scan_writer import revive
-from lossviz_analysis.store.scans import cancel, scan_folder
+from lossviz_analysis.store.scans import ScanReader, cancel, scan_folder
 from lossviz_analysis.store.schema import LOG_NAME, RUN_SUFFIX
 from lossviz_tui import navigation
 from lossviz_tui.attention import Attention
@@ -56,6 +57,7 @@ from lossviz_tui.messages import (
 from lossviz_tui.paint.cells import Size, clean_text
 from lossviz_tui.paint.palettes import Charset, ColorDepth, Look
 from lossviz_tui.panels import cctm, dance, landscape, notes, overview, runs, status
+from lossviz_tui.panels.scan_list import scan_name
 from lossviz_tui.panels.texts import centred
 from lossviz_tui.scene import Scene
 from lossviz_tui.screens.class_filter import ClassFilter
@@ -186,6 +188,7 @@ class Stage:
                     picture=message.picture,
                     siblings=message.siblings,
                     beside=message.beside,
+                    unreadable=message.unreadable,
                 )
 
     def _forget_if_replaced(self, view: RunView) -> None:
@@ -195,7 +198,12 @@ class Stage:
             return
         self.select(selection.of_another_run(selection.view))
         self._scene = replace(
-            self._scene, scans=(), picture=None, siblings=(), news="another run is here"
+            self._scene,
+            scans=(),
+            picture=None,
+            siblings=(),
+            unreadable={},
+            news="another run is here",
         )
 
     def paint(self, size: Size) -> list[Strip]:
@@ -412,18 +420,25 @@ class Stage:
         ensure_worker(run)
         self._scene = replace(self._scene, worker_asked=time.monotonic())
 
-    def cancel_scan(self) -> str:
-        """Ask for the scan in focus to stop; a sentence about it."""
+    def cancel_scan(self) -> tuple[str, Callable[[], str]]:
+        """The question before the scan in focus is cancelled, and how that one is."""
         scene = self.scene
         row = scene.scan
         if scene.view is None or row is None:
             raise StoreError("there is no scan to cancel")
-        if row.word not in ("queued", "running", "interrupted"):
-            raise StoreError(f"the scan is {row.word} already")
-        cancel(scan_folder(scene.view.path, row.scan_id))
-        if row.word == "interrupted":
-            self._start_worker(scene.view.path)  # a dead worker's scan needs one to end it
-        return "asked the scan to stop; what is done is kept"
+        _refuse_ended(row.word)
+        run, scan = scene.view.path, ScanReader(scene.view.path, row.scan_id)
+
+        def deed() -> str:
+            word = scan.state_word(scan.head())
+            _refuse_ended(word)  # while the question stood there
+            cancel(scan.folder)
+            if word == "interrupted":
+                self._start_worker(run)  # a dead worker's scan needs one to end it
+            return "asked the scan to stop; what is done is kept"
+
+        name = self.printable(scan_name(scene, row))
+        return f"Cancel the scan {name}? What is done is kept.", deed
 
     def move_scan(self, step: int) -> str:
         """Have the scan in focus, or its series, computed sooner or later; a sentence."""
@@ -521,6 +536,18 @@ def _run_and_folder(path: Path) -> tuple[Path | None, Path]:
     return None, path
 
 
+def _encoding() -> str:
+    """What the terminal is written in: the locale's, unless PYTHONIOENCODING says less."""
+    usual = locale.getpreferredencoding(do_setlocale=False)
+    said = getattr(sys.__stderr__, "encoding", None) or usual
+    return usual if "utf" in said.lower() else said
+
+
+def _refuse_ended(word: str) -> None:
+    if word not in ("queued", "running", "interrupted"):
+        raise StoreError(f"the scan is {word} already")
+
+
 def look_for(
     color: str, charset: Literal["auto"] | Charset, *, dark: bool, console: Console
 ) -> Look:
@@ -538,5 +565,5 @@ def look_for(
     if "NO_COLOR" in os.environ:
         depth = "none"
     if charset == "auto":
-        charset = glyphs_of(os.environ, locale.getpreferredencoding(do_setlocale=False))
+        charset = glyphs_of(os.environ, _encoding())
     return Look(charset=charset, color=depth, dark=dark)

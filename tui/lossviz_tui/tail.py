@@ -64,7 +64,7 @@ class _Following:
     attempt_seen: float = -math.inf
     standing: Standing | None = None
     scans: tuple[ScanRow, ...] | None = None
-    picture_key: tuple[tuple[str, int], ...] | None = None
+    picture_key: tuple[object, ...] | None = None
     pictures: dict[str, tuple[int, ScanPicture | None]] = field(
         default_factory=dict[str, "tuple[int, ScanPicture | None]"]
     )
@@ -247,6 +247,7 @@ class Tail:
         if view is None:
             return
         found: dict[str, tuple[int, ScanPicture | None]] = {}
+        unreadable: dict[str, str] = {}
         members = [scan.scan_id for scan in series]
         is_apart = beside is not None and beside.scan_id not in members
         for scan in (*series, beside) if beside is not None and is_apart else series:
@@ -257,11 +258,11 @@ class Tail:
                     found[scan.scan_id] = known
                 else:
                     found[scan.scan_id] = (sequence, picture_of(scan, view))
-            except StoreError:
-                # It shows in the list as damaged; the run itself is fine.
-                found[scan.scan_id] = (-1, None)
+            except StoreError as error:
+                # Of the cells the list knows nothing; the run itself is fine.
+                found[scan.scan_id], unreadable[scan.scan_id] = (-1, None), str(error)
         seen.pictures = found
-        key = tuple((name, sequence) for name, (sequence, _) in found.items())
+        key = (*((name, sequence) for name, (sequence, _) in found.items()), unreadable)
         if key == seen.picture_key and seen.scan_told == chosen.scan_id:
             return
         seen.picture_key, seen.scan_told = key, chosen.scan_id
@@ -273,6 +274,7 @@ class Tail:
                 pictures[chosen.scan_id],
                 siblings if len(series) > 1 else (),
                 None if beside is None else pictures[beside.scan_id],
+                unreadable,
             )
         )
 

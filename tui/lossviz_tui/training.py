@@ -36,6 +36,8 @@ MODELS = (
 )
 _MAX_FOUND = 20
 _MAX_LOOKED_AT = 2_000
+_MAX_NAME_BYTES = 200
+"""File systems end at 255, and what is being made has a longer name for a while."""
 
 
 class RecipeSketch(NamedTuple):
@@ -85,9 +87,17 @@ def run_path(folder: Path, wish: TrainingWish) -> Path:
     """Where the run of a wish will be; LossvizError where its name is none."""
     name = wish.name.strip().removesuffix(RUN_SUFFIX)
     if not wish.name.strip():
-        name = free_name(folder, run_stem(wish.data, wish.model, wish.recipe))
+        stem = run_stem(wish.data, wish.model, wish.recipe)
+        try:
+            name = free_name(folder, stem)
+        except OSError as error:
+            raise LossvizError(
+                f"no run named after its data can be made in {folder}: {error.strerror}"
+            ) from None
     if not name or "/" in name or name.startswith(".") or not name.isprintable():
         raise LossvizError(f"a run is named by a word that can be a folder; got {wish.name!r}")
+    if len(name.encode()) > _MAX_NAME_BYTES:
+        raise LossvizError(f"a run's name has at most {_MAX_NAME_BYTES} bytes; got {name!r}")
     return (folder / f"{name}{RUN_SUFFIX}").absolute()
 
 
@@ -120,4 +130,7 @@ def data_choices(*folders: Path) -> tuple[str, ...]:
 
 
 def _is_image_folder(path: Path) -> bool:
-    return (path / "train").is_dir() and (path / "test").is_dir()
+    try:
+        return (path / "train").is_dir() and (path / "test").is_dir()
+    except OSError:  # somebody else's folder, lost+found
+        return False

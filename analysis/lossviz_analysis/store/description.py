@@ -134,7 +134,11 @@ def read_description(path: Path) -> RunDescription:
     Raises:
         StoreError: There is no readable run.
     """
-    if not (path / "zarr.json").is_file():
+    try:
+        has_attributes = (path / "zarr.json").is_file()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}") from None
+    if not has_attributes:
         raise StoreError(f"{path} is not a run: it has no zarr.json")
     return RunDescription.from_attributes(fields.attributes_of(path), path)
 

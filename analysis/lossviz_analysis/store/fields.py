@@ -11,6 +11,8 @@ from lossviz_analysis.store.files import read_regular
 
 MAX_JSON_BYTES = 16 * 2**20
 """Of a file of metadata; parsed, a hostile one takes some thirty times that."""
+MAX_DEPTH = 100
+"""Of objects and lists within each other; whoever walks through them may recurse."""
 MAX_TEXT = 4_096
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -30,13 +32,17 @@ def load_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
         The object.
 
     Raises:
-        StoreError: The file is absent, larger than the limit, or not a JSON object.
+        StoreError: The file is absent, larger than the limit, nested deeper than
+            `MAX_DEPTH`, or not a JSON object in UTF-8.
     """
     try:
         content = read_regular(path, limit + 1)
         if len(content) > limit:
             raise StoreError(f"{path} is larger than any metadata file of a run")
-        parsed: object = json.loads(content)
+        # Of bytes, json would let half a character through that is not even escaped.
+        parsed: object = json.loads(content.decode("utf-8-sig"))
+        if content.count(b"[") + content.count(b"{") > MAX_DEPTH and _is_deep(parsed):
+            raise StoreError(f"{path} is nested deeper than any metadata file of a run")
         if _SURROGATE.search(content):
             # Half a character can be neither printed nor written: it becomes a question mark.
             parsed = json.loads(json.dumps(parsed, ensure_ascii=False).encode(errors="replace"))
@@ -47,6 +53,22 @@ def load_json(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise StoreError(f"{path} holds no JSON object")
     return cast("dict[str, Any]", parsed)
+
+
+def _is_deep(parsed: object) -> bool:
+    """Whether objects and lists are nested deeper than `MAX_DEPTH`; does not recurse itself."""
+    level = [parsed]
+    for _ in range(MAX_DEPTH + 1):
+        inner: list[object] = []
+        for one in level:
+            if isinstance(one, dict):
+                inner.extend(cast("dict[str, object]", one).values())
+            elif isinstance(one, list):
+                inner.extend(cast("list[object]", one))
+        if not inner:
+            return False
+        level = inner
+    return True
 
 
 def attributes_of(path: Path, limit: int = MAX_JSON_BYTES) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from lossviz_analysis.store.lock import WriterLock
 from lossviz_analysis.store.requests import ScanRequest
 from lossviz_analysis.store.scan_geometry import ScanGeometry
 from lossviz_analysis.store.scan_report import REPORT_NAME, ScanReport
-from lossviz_analysis.store.scans import CANCEL_NAME, FOCUS_NAME, read_request
+from lossviz_analysis.store.scans import CANCEL_NAME, FOCUS_NAME, is_to_stop, read_request
 from lossviz_analysis.store.schema import MESSAGE_NAME, ScanState, even_chunk
 from lossviz_analysis.store.space import is_disk_full
 from lossviz_analysis.store.zarr_arrays import (
@@ -94,7 +94,7 @@ class ScanWriter:
 
     def is_cancelled(self) -> bool:
         """Whether somebody asked for this scan to stop."""
-        return (self.folder / CANCEL_NAME).exists()
+        return is_to_stop(self.folder)
 
     def focus(self) -> int | None:
         """The point somebody looks at, if that is another than the last time."""
@@ -324,7 +324,7 @@ def revive(folder: Path) -> None:
     lock.acquire()
     try:
         head = read_scan_head(folder)
-        is_marked = (folder / CANCEL_NAME).exists()
+        is_marked = is_to_stop(folder)
         if head.state != ScanState.CANCELLED and not is_marked:
             raise StoreError(f"scan {folder.name} was not cancelled")
         (folder / CANCEL_NAME).unlink(missing_ok=True)

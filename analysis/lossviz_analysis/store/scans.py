@@ -91,7 +91,7 @@ class ScanReader:
         """One word: queued, running, interrupted, done, failed or cancelled."""
         match head.state:
             case ScanState.QUEUED:
-                return "cancelled" if (self.folder / CANCEL_NAME).exists() else "queued"
+                return "cancelled" if is_to_stop(self.folder) else "queued"
             case ScanState.RUNNING:
                 return "running" if is_held(self.folder) else "interrupted"
             case ScanState.DONE:
@@ -219,11 +219,30 @@ def find_scans(run: Path) -> tuple[ScanReader, ...]:
         names = sorted(entry.name for entry in folder.iterdir() if entry.name[:1] != ".")
     except OSError:
         return ()
-    return tuple(
-        ScanReader(run, name)
-        for name in names
-        if (folder / name / "zarr.json").is_file() and not (folder / name).is_symlink()
-    )
+    return tuple(ScanReader(run, name) for name in names if _is_scan(folder / name))
+
+
+def _is_scan(folder: Path) -> bool:
+    """Whether a folder holds a scan; one that nobody may look into does not."""
+    try:
+        return (folder / "zarr.json").is_file() and not folder.is_symlink()
+    except OSError:
+        return False
+
+
+def is_to_stop(folder: Path) -> bool:
+    """Whether somebody asked for a scan to stop.
+
+    Args:
+        folder: The scan's folder.
+
+    Returns:
+        Whether `cancel` was called since it was last begun; where nobody may look, no.
+    """
+    try:
+        return (folder / CANCEL_NAME).exists()
+    except OSError:
+        return False
 
 
 def cancel(folder: Path) -> None:

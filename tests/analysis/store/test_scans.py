@@ -179,6 +179,21 @@ def test_folders_that_are_no_scans_are_not_found(run, ask):
     assert find_scans(run / "nowhere") == ()
 
 
+def test_what_nobody_may_look_at_is_no_scan_and_no_mark(run, ask):
+    scan_id = submit(run, ask())
+    # To follow it is an error of its own, as it is in a folder of somebody else's.
+    for blind in (scan_folder(run, scan_id) / "cancel", run / "scans" / "other" / "zarr.json"):
+        blind.parent.mkdir(exist_ok=True)
+        blind.symlink_to("x" * 300)
+    (scan,) = find_scans(run)
+    assert scan.scan_id == scan_id
+    assert scan.state_word(scan.head()) == "queued"
+    assert unfinished([scan]) == [scan]
+    writer = ScanWriter(scan.folder)
+    assert not writer.is_cancelled()
+    writer.release()
+
+
 @pytest.mark.parametrize("scan_id", ["", ".", "..", "../other", "a/b", "/etc", ".hidden"])
 def test_an_id_never_leads_out_of_the_run(run, scan_id):
     with pytest.raises(StoreError):

@@ -18,7 +18,7 @@ from lossviz_analysis.store.chunks import StoredArray
 from lossviz_analysis.store.creation import create_run
 from lossviz_analysis.store.description import read_description
 from lossviz_analysis.store.durable import DurableStore
-from lossviz_analysis.store.fields import StoreError
+from lossviz_analysis.store.fields import MAX_DEPTH, StoreError
 from lossviz_analysis.store.head import TornHeadError, write_head
 from lossviz_analysis.store.lock import LockHeldError
 from lossviz_analysis.store.reader import RunReader, find_runs, standing
@@ -510,6 +510,7 @@ def test_a_newer_schema_is_refused_with_both_versions_and_what_to_do(run):
         b"[" * 100_000,
         b'{"a":' * 100_000,
         b'{"node_type": "group", "attributes": {"schema_version": ' + b"9" * 6_000 + b"}}",
+        b'{"raw half of a character": "\xed\xa0\x80"}',
     ],
     ids=lambda content: content[:12].decode(errors="replace"),
 )
@@ -517,6 +518,25 @@ def test_a_zarr_json_that_is_something_else_is_a_store_error(run, content):
     (run / "zarr.json").write_bytes(content)
     with pytest.raises(StoreError):
         read_description(run)
+
+
+@pytest.mark.parametrize(("depth", "is_read"), [(MAX_DEPTH - 3, True), (MAX_DEPTH - 2, False)])
+@pytest.mark.parametrize("name", ["recipe", "dataset"])
+def test_what_is_nested_deeper_than_anybody_walks_is_not_read(run, name, depth, is_read):
+    nested: object = 1
+    for level in range(depth):
+        nested = {"a": nested} if level % 2 else [nested]
+    rewrite(run / "zarr.json", **{name: {"deep": nested}})
+    if is_read:
+        assert getattr(read_description(run), name) == {"deep": nested}
+    else:
+        with pytest.raises(StoreError, match="nested deeper"):
+            read_description(run)
+
+
+def test_half_a_character_becomes_a_question_mark(run):
+    rewrite(run / "zarr.json", class_names=["a", "b\ud800", "c"])
+    assert read_description(run).class_names == ("a", "b?", "c")
 
 
 def test_a_huge_zarr_json_is_not_read(run, monkeypatch):
@@ -537,6 +557,12 @@ def test_what_is_no_run_is_a_store_error(tmp_path, where):
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match="not a run"):
         read_description(tmp_path / where)
+
+
+def test_a_run_nobody_may_look_into_is_a_store_error(tmp_path):
+    (tmp_path / "zarr.json").symlink_to("x" * 300)  # an error of its own to follow
+    with pytest.raises(StoreError, match="cannot be read: File name too long"):
+        read_description(tmp_path)
 
 
 def test_control_characters_in_names_are_data(tmp_path, describe):

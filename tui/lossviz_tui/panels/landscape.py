@@ -59,6 +59,10 @@ def _focus(scene: Scene, size: Size) -> list[Strip]:
     notes = [*_frame_notes(scene, row), *_progress_notes(scene, row, picture, width)]
     if row.word in ("failed", "damaged"):
         notes.insert(0, row.message)
+    elif why := _why_unreadable(scene, row.scan_id):  # and the chart has other curves
+        notes.insert(0, why)
+    if why := _why_unreadable(scene, scene.selection.beside):
+        notes.append(f"the one beside: {why}")
     lines = [
         title_line(fact_text(text, width, ascii_only=scene.look.is_ascii), width, scene.look)
         for text in notes
@@ -112,7 +116,16 @@ def _frame_notes(scene: Scene, row: ScanRow) -> list[str]:
 _STARTING = {False: "the scan worker is starting", True: "it is about to begin"}
 
 
+def _why_unreadable(scene: Scene, scan_id: str | None) -> str:
+    """Why a scan has no picture though there are cells; files are named from the run on."""
+    why = scene.unreadable.get(scan_id or "", "")
+    return why if scene.view is None else why.replace(f"{scene.view.path}/", "")
+
+
 def _why_empty(scene: Scene, row: ScanRow) -> list[str]:
+    why = _why_unreadable(scene, row.scan_id)
+    if why and row.word not in ("failed", "damaged"):
+        return [f"the scan is {row.word}, but cannot be shown", clean_text(why, 200)]
     match row.word:
         case "queued":
             if waits_for_worker(scene):

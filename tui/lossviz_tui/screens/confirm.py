@@ -20,7 +20,7 @@ class ConfirmScreen(ModalScreen[bool]):
     ConfirmScreen { align: center middle; }
     ConfirmScreen > Vertical { width: auto; max-width: 90%; height: auto;
         border: round $warning; padding: 0 2; background: $surface; }
-    ConfirmScreen Static { width: auto; }
+    ConfirmScreen Static { width: auto; max-width: 80vw; }
     """
 
     def __init__(self, question: str) -> None:

@@ -53,6 +53,18 @@ class Field:
             return int(self.typed)
         return self.values[self.index]
 
+    def could_give(self, value: object) -> bool:
+        """Whether a value that somebody remembered is one that the field could have given."""
+        match self.takes:
+            case "text":
+                if not isinstance(value, str) or len(value) > _MAX_TYPED["text"]:
+                    return False
+                return value.isprintable()
+            case "number" if type(value) is int:
+                return 0 <= value < 10 ** _MAX_TYPED["number"]
+            case _:  # True is 1, but not chosen by it
+                return any(type(one) is type(value) and one == value for one in self.values)
+
     def choose(self, value: object) -> None:
         """Choose a value, or the nearest number; what could be typed is taken as it is."""
         self.typed = None
@@ -78,9 +90,14 @@ class Field:
             self.typed = ((self.typed or "") + text)[: _MAX_TYPED[self.takes]]
 
     def erase(self) -> None:
-        """Take the last letter away, of a value that was chosen too."""
-        value = self.value
+        """Take the last letter away, of a value that was chosen too.
+
+        A number without any is the first of the values, which is what nobody has to say.
+        """
+        value = self.value if self.typed is None else self.typed
         self.typed = ("" if value is None else str(value))[:-1]
+        if self.takes == "number" and not self.typed:
+            self.index = 0
 
 
 class Form(ModalScreen[Answer | None], Generic[Answer]):
@@ -99,7 +116,8 @@ class Form(ModalScreen[Answer | None], Generic[Answer]):
         "h": "change(-1)",
         "right": "change(1)",
         "l": "change(1)",
-        "backspace": "defaults",
+        "ctrl+r": "defaults",
+        "backspace": "defaults",  # where it takes no letter away
     }
     """Actions by key. They are no bindings, which the app looks up in a queue of its own: of
     keys that come quickly, a letter would overtake the arrow before it, into another field."""
@@ -198,7 +216,8 @@ class Form(ModalScreen[Answer | None], Generic[Answer]):
         text.append(f"{'>' if is_here else ' '} {field.label:14} ", "not bold")
         value = self.shown_value(field)
         if is_here and field.typed is not None:
-            value = f"{field.typed[-_VALUE_WIDTH:]}_"
+            meant = f" ({value})" if value and not field.typed else ""
+            value = f"{field.typed[-_VALUE_WIDTH:]}_{meant}"
         value = clean_text(value, width - 21, ascii_only=self._ascii_only)
         style = "bold" if is_here else "not bold"
         text.append(f"< {value} >\n" if is_here else f"  {value}\n", style)

@@ -84,6 +84,7 @@ class Fields:
     def take_defaults(self) -> None:
         """The defaults of the kind chosen."""
         kind = self.kind
+        self._take_toward()
         if kind is None:
             presets: dict[str, Normalisation] = {"v-basin": "model"}
             self["normalise"].choose(presets.get(self["kind"].value, "none"))
@@ -96,13 +97,21 @@ class Fields:
                 self["second"].choose(kind)
             self["normalise"].choose(DEFAULT_NORMALISATION[kind])
             self["seeds"].choose(1)
+            self["split"].choose("train")
         self.take_grid_defaults()
+
+    def _take_toward(self) -> None:
+        """Toward the oldest epoch; a side of a valley is looked at toward the newest."""
+        epochs = [value for value in self["toward"].values if is_number(value)]
+        if epochs:
+            self["toward"].choose(epochs[0 if self["kind"].value == "v-side" else -1])
 
     def take_grid_defaults(self) -> None:
         """The usual points and span of the directions chosen."""
         kind = self.kind
         if kind is None:
             self["points"].choose(61 if self["kind"].value == "w-basin" else 41)
+            self["span"].choose(DEFAULT_RANGE["gaussian"][1])
             return
         self["points"].choose(default_points(kind, self.dims))
         kinds = {kind, self.second or kind}
@@ -188,7 +197,7 @@ class Fields:
     def restore(self, choices: Mapping[str, Any]) -> bool:
         """Choose again what was chosen once, as far as it can still be; whether anything was.
 
-        Nothing is trusted: a value that is none of a field's values is left out.
+        Nothing is trusted: a value that a field could not have given is left out.
         """
         if choices.get("kind") not in self["kind"].values:
             return False
@@ -197,8 +206,7 @@ class Fields:
         for name in choices.keys() & (self._by_name.keys() - set(_OF_THE_MOMENT)):
             field, kept = self[name], choices[name]
             value: Any = tuple(kept) if isinstance(kept, list) else kept
-            is_typed = field.takes == "text" and isinstance(value, str)
-            if value in field.values or (is_typed and value.isprintable()):
+            if field.could_give(value):
                 field.choose(value)
         return True
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 from textual.events import Key
 
 from lossviz_analysis.errors import LossvizError
+from lossviz_analysis.store.fields import StoreError, integer
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import DEFAULT_RANGE
 from lossviz_tui.asking import complete
@@ -28,6 +29,8 @@ _WORDS = {
     "clip": "never",
 }
 """What None means in a field."""
+_MOST_EXAMPLES = 2**40
+"""Of a split; as many as a scan's own geometry may claim."""
 
 
 class ScanForm(Form[str]):
@@ -82,6 +85,8 @@ class ScanForm(Form[str]):
                 return clean_text(self._names[value], 24)
             case "kind" if value in PRESETS:
                 return f"{value} (preset)"
+            case "checkpoint" if value == "last" and self._fields["kind"].value == "v-side":
+                return "an early one"
             case "toward" | "second_toward" if value.isdecimal():
                 return f"epoch {value}"
             case "film" if value is not None:
@@ -113,7 +118,7 @@ class ScanForm(Form[str]):
         """How much work it is, how long that will take, and where the choices are from."""
         found = [self._work(), self._cost()]
         if self._is_remembered:
-            found.append("as the last time; backspace goes back to the defaults")
+            found.append("as the last time; ctrl+r goes back to the defaults")
         return found
 
     def _examples(self) -> int | None:
@@ -123,13 +128,11 @@ class ScanForm(Form[str]):
             self._fields["split"].value, ("num_train", "num_test")
         )
         limit = self._fields["examples"].value
-        sizes = [data.get(name) for name in splits]
-        whole = [
-            size if limit is None else min(size, limit)
-            for size in sizes
-            if isinstance(size, int)
-        ]
-        return sum(whole) if len(whole) == len(sizes) else None
+        try:
+            sizes = [integer(data, name, high=_MOST_EXAMPLES) for name in splits]
+        except StoreError:
+            return None
+        return sum(size if limit is None else min(size, limit) for size in sizes)
 
     def _work(self) -> str:
         points, scans, examples = (
@@ -207,7 +210,7 @@ class ScanForm(Form[str]):
         try:
             requests = complete(self._fields.wish(), self._reader)
             ids = [request_scan(self._reader.path, request) for request in requests]
-        except LossvizError as error:
+        except (LossvizError, OSError) as error:
             self.complain(str(error))
             return
         remember(FORM, self._fields.choices(), self._reader.description.run_id)

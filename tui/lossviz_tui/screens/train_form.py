@@ -63,9 +63,7 @@ class TrainForm(Form[Path]):
         """Choose what was chosen once, except for the name; whether anything was."""
         for field in self._fields:
             value = choices.get(field.name, field.value)
-            is_text = field.takes == "text" and isinstance(value, str) and value.isprintable()
-            is_number = field.takes == "number" and type(value) is int
-            if field.name != "name" and (value in field.values or is_text or is_number):
+            if field.name != "name" and field.could_give(value):
                 field.choose(value)
         return bool(choices)
 
@@ -113,7 +111,7 @@ class TrainForm(Form[Path]):
         if self._value("data") in ("cifar10", "cifar100"):
             found.append("the data is downloaded first where it is not there yet")
         if self._is_remembered:
-            found.append("as the last time; backspace goes back to the defaults")
+            found.append("as the last time; ctrl+r goes back to the defaults")
         return found
 
     def keys_text(self) -> str:
