@@ -85,6 +85,10 @@ def test_a_field_steps_around_its_values():
         ("number", "x", 10),
         ("number", "\N{SUPERSCRIPT TWO}\N{ARABIC-INDIC DIGIT TWO}", 10),
         ("number", "1234567890123", 123456789),
+        ("decimal", "0.5", 0.5),
+        ("decimal", "1.2.3", 1.23),
+        ("decimal", "-e7", 7.0),
+        ("decimal", ".", 10),
     ],
 )
 def test_what_is_typed_takes_the_place_of_what_was_chosen(takes, keys, value):

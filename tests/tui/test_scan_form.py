@@ -1,6 +1,7 @@
 """The scan form on the screen: device, cost, memory of the last choice, little room."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from tests.tui.pilots import app_for, screen_text, shows
@@ -143,3 +144,49 @@ async def test_a_side_of_a_valley_goes_from_an_early_model_to_the_last(run, aske
         await pilot.press("enter")
         await shows(pilot, "[6 Landscape]")
     assert (asked[0].epoch, asked[0].directions[0].toward_checkpoint) == (2, 3)
+
+
+async def test_points_span_and_examples_are_typed_or_chosen(run, asked):
+    async with app_for(run).run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        for label, keys in (
+            ("points a side", "21"),
+            ("span +/-", "0.35"),
+            ("examples", "120"),
+        ):
+            while f"> {label}" not in screen_text(pilot.app):
+                await pilot.press("down")
+            await shows(pilot, "or type")
+            await pilot.press(*keys)
+            await shows(pilot, f"< {keys}_ >")
+        await shows(pilot, "441 points x 120 images")
+        await pilot.press("enter")
+        await shows(pilot, "[6 Landscape]")
+    (request,) = asked
+    assert (request.points, request.examples) == ((21, 21), 120)
+    assert request.ranges == ((-0.35, 0.35),) * 2
+
+
+async def test_each_kind_says_what_it_shows(run):
+    async with app_for(run).run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        await shows(pilot, "along minus the gradients of two classes")
+        await pilot.press("right")
+        await shows(pilot, "along random directions")
+        await pilot.press("down")
+        await shows(pilot, "> seed ", no=("along random directions",))
+
+
+async def test_a_long_scan_is_asked_about_once_more(run, make_scan, asked):
+    make_scan(run, report=replace(REPORT, images_per_second=100.0))
+    async with app_for(run).run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        await pilot.press("enter")
+        await shows(pilot, "this takes about 1h", "enter again starts it")
+        assert not asked
+        await pilot.press(*["down"] * 4, "right", "enter")  # another scan, another question
+        await shows(pilot, "enter again starts it")
+        assert not asked
+        await pilot.press("enter")
+        await shows(pilot, "[6 Landscape]")
+    assert len(asked) == 1

@@ -23,7 +23,9 @@ _FRAME = 4
 """Columns of border and padding; the border takes two rows as well."""
 _MIN_FIELDS = 1
 _VALUE_WIDTH = 40
-_MAX_TYPED = {"text": 400, "number": 9}
+_MAX_TYPED = {"text": 400, "number": 9, "decimal": 9}
+_HINT_ROWS = 22
+"""A smaller terminal has no room for the sentence about the field in focus."""
 _MAX_COMPLAINT_LINES = 4
 ARROWS = "↑↓ field ←→ value"
 _ASCII_ARROWS = "arrows choose"
@@ -39,7 +41,7 @@ class Field:
     label: str
     values: tuple[Any, ...]
     index: int = 0
-    takes: Literal["", "text", "number"] = ""
+    takes: Literal["", "text", "number", "decimal"] = ""
     """What can be typed instead of choosing."""
     typed: str | None = None
     """What was typed; None while one of the values is chosen."""
@@ -49,8 +51,8 @@ class Field:
         """The value chosen or typed."""
         if self.typed is not None and self.takes == "text":
             return self.typed
-        if self.typed:
-            return int(self.typed)
+        if self.typed and self.typed != ".":
+            return float(self.typed) if self.takes == "decimal" else int(self.typed)
         return self.values[self.index]
 
     def could_give(self, value: object) -> bool:
@@ -62,13 +64,15 @@ class Field:
                 return value.isprintable()
             case "number" if type(value) is int:
                 return 0 <= value < 10 ** _MAX_TYPED["number"]
+            case "decimal" if type(value) is float:
+                return 0 <= value < 10 ** _MAX_TYPED["decimal"]
             case _:  # True is 1, but not chosen by it
                 return any(type(one) is type(value) and one == value for one in self.values)
 
     def choose(self, value: object) -> None:
         """Choose a value, or the nearest number; what could be typed is taken as it is."""
         self.typed = None
-        kind = {"text": str, "number": int}.get(self.takes)
+        kind = {"text": str, "number": int, "decimal": float}.get(self.takes)
         if value not in self.values and kind is not None and isinstance(value, kind):
             self.values = (*self.values, value)
         if value in self.values:
@@ -84,10 +88,24 @@ class Field:
 
     def type(self, text: str) -> None:
         """Add to what was typed, or begin anew where a value was chosen."""
-        if self.takes == "number":
-            text = "".join(c for c in text if c.isascii() and c.isdecimal())
+        if self.takes in ("number", "decimal"):
+            text = "".join(c for c in text if self.takes_letter(c))
+        if self.takes == "decimal" and (self.typed or "").count(".") + text.count(".") > 1:
+            return
         if text and self.takes:
             self.typed = ((self.typed or "") + text)[: _MAX_TYPED[self.takes]]
+
+    def takes_letter(self, letter: str) -> bool:
+        """Whether a letter can be typed here."""
+        match self.takes:
+            case "text":
+                return letter.isprintable()
+            case "number":
+                return letter.isascii() and letter.isdecimal()
+            case "decimal":
+                return letter == "." or (letter.isascii() and letter.isdecimal())
+            case _:
+                return False
 
     def erase(self) -> None:
         """Take the last letter away, of a value that was chosen too.
@@ -95,8 +113,12 @@ class Field:
         A number without any is the first of the values, which is what nobody has to say.
         """
         value = self.value if self.typed is None else self.typed
-        self.typed = ("" if value is None else str(value))[:-1]
-        if self.takes == "number" and not self.typed:
+        text = f"{value:.9g}" if isinstance(value, float) else str(value)
+        is_number = self.takes in ("number", "decimal")
+        if value is None or (is_number and not all(map(self.takes_letter, text))):
+            text = ""  # what stands there is a word, or a number that cannot be typed
+        self.typed = text[:-1]
+        if self.takes in ("number", "decimal") and not self.typed:
             self.index = 0
 
 
@@ -152,6 +174,11 @@ class Form(ModalScreen[Answer | None], Generic[Answer]):
         """Sentences below the fields."""
         return ()
 
+    def hint(self, field: Field) -> str:
+        """What a field is about, in a sentence; empty: its label says it."""
+        del field
+        return ""
+
     def keys_text(self) -> str:
         """The keys, in one line of a small terminal."""
         raise NotImplementedError
@@ -193,7 +220,10 @@ class Form(ModalScreen[Answer | None], Generic[Answer]):
         fields = self.fields_here()
         self._line = min(self._line, len(fields) - 1)
         width = max(20, min(WIDTH, self.app.size.width) - _FRAME)
+        hint = self.hint(self.field) if self.app.size.height >= _HINT_ROWS else ""
+        hints = self._wrapped(hint, width)
         notes = [line for note in self.notes() for line in self._wrapped(note, width)]
+        notes = [*hints, *notes]
         complaint = self._wrapped(clean_text(self._complaint, 320), width)
         complaint = complaint[:_MAX_COMPLAINT_LINES]
         below = len(notes) + len(complaint) + len(self._wrapped(self.keys_text(), width))
@@ -269,7 +299,7 @@ class Form(ModalScreen[Answer | None], Generic[Answer]):
             return False
         if event.key == "backspace":
             field.erase()
-        elif letter and (event.is_printable if field.takes == "text" else letter.isdecimal()):
+        elif letter and field.takes_letter(letter) and event.is_printable:
             field.type(letter)
         else:
             return False

@@ -1,5 +1,6 @@
 """The scan form: the choices that matter on one page, the rest on another."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ from lossviz_analysis.store.fields import StoreError, integer
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import DEFAULT_RANGE
 from lossviz_tui.asking import complete
-from lossviz_tui.costing import bytes_text, fitting, measured_costs, scan_seconds
+from lossviz_tui.costing import Measured, bytes_text, fitting, measured_costs, scan_seconds
 from lossviz_tui.launch import request_scan
 from lossviz_tui.paint.cells import clean_text
 from lossviz_tui.panels.texts import age_text
@@ -29,6 +30,43 @@ _WORDS = {
     "clip": "never",
 }
 """What None means in a field."""
+_KINDS = {
+    "ego": "along minus the gradients of two classes: the plane in which they interfere",
+    "gaussian": "along random directions, scaled like the weights (Li et al. 2018)",
+    "gradient": "along minus the gradient of the whole loss",
+    "toward": "from this model to another: an earlier epoch, or another run",
+    "pca": "along the way the checkpoints took, its principal components",
+    "file": "along directions of another scan, or of an HDF5 file",
+    "v-basin": "lines in random directions through the model: how narrow its valley is",
+    "v-side": "a line from an early checkpoint to the last one: down the side of the valley",
+    "w-basin": "a line through two runs: is there a wall between them",
+    "interpolate": "a line between two runs, batch norms recomputed: their barrier",
+}
+_HINTS = {
+    "class": "the first axis descends for this class; a letter goes to its name",
+    "second_class": "the second axis descends for this class; a letter goes to its name",
+    "second": "the second axis of a plane, or none for a line",
+    "toward": "where coordinate 1 lies",
+    "seeds": "so many lines, each in a random direction of its own",
+    "points": "of the grid, on each axis; so many squared in a plane",
+    "span": "from minus to plus so much of a direction; auto: until half-way to chance",
+    "checkpoint": "the model in the centre",
+    "split": "whose images are evaluated; both takes twice as long",
+    "examples": "so many of the split, the same share of each class; fewer are quicker",
+    "device": "auto, cpu, cuda:0, or several with commas between",
+    "normalise": "how long a direction is: as the model, its layers or its filters",
+    "bias": "whether biases and batch norms move too",
+    "orthonormalise": "right angles and unit lengths, so that coordinates are distances",
+    "trajectory": "the way of the checkpoints drawn into the plane",
+    "film": "the same scan at checkpoint after checkpoint, to be played with space",
+    "batch_norm": "running averages frozen, recomputed at each point, or interpolated",
+    "precision": "fast is half precision where that changes nothing, float64 is slow",
+    "order": "coarse to fine shows a whole picture early",
+    "clip": "points that are surely worse than this are left early",
+    "refine": "evaluate where it bends, estimate the rest",
+}
+_LONG_SECONDS = 600.0
+"""A scan that takes longer is asked about once more."""
 _MOST_EXAMPLES = 2**40
 """Of a split; as many as a scan's own geometry may claim."""
 
@@ -49,6 +87,7 @@ class ScanForm(Form[str]):
         self._scene = scene
         self._reader = reader
         self._is_second_page = False
+        self._is_sure = False
         self._names = reader.description.class_names
         self._fields = Fields(reader, self._names)
         self._costs = measured_costs(reader)
@@ -112,7 +151,12 @@ class ScanForm(Form[str]):
     def keys_text(self) -> str:
         """The keys, in one line of a small terminal."""
         page = "back" if self._is_second_page else "more"
-        return f"{ARROWS} tab {page} +- span enter start esc leave"
+        typing = " or type" if self.field.takes else ""
+        return f"{ARROWS}{typing} tab {page} +- span enter start esc leave"
+
+    def hint(self, field: Field) -> str:
+        """What the field in focus is about; of the kind what the chosen one shows."""
+        return _KINDS[field.value] if field.name == "kind" else _HINTS.get(field.name, "")
 
     def notes(self) -> Sequence[str]:
         """How much work it is, how long that will take, and where the choices are from."""
@@ -144,25 +188,34 @@ class ScanForm(Form[str]):
         images = "every example" if examples is None else f"{examples:,} images"
         return f"{many}{points:,} points x {images}"
 
-    def _cost(self) -> str:
-        """Time and memory, as measured by an earlier scan; or that nothing is measured yet."""
+    def _measured(self) -> tuple[Measured | None, float]:
+        """What an earlier scan of this kind has cost, and how long this one takes; or NaN."""
         examples = self._examples()
-        precision = self._fields["precision"].value
-        device = ",".join(word.strip() for word in str(self._fields["device"].value).split(","))
-        recomputes = self._fields.recomputes
         one = fitting(
             self._costs,
-            precision=precision,
-            recomputes=recomputes,
+            precision=self._fields["precision"].value,
+            recomputes=self._fields.recomputes,
             examples=examples or 0,
-            device=device,
+            device=self._device,
         )
         if one is None or examples is None:
+            return None, math.nan
+        count, points = self._fields.num_scans, self._fields.num_points
+        return one, scan_seconds(one, count, points, examples)
+
+    @property
+    def _device(self) -> str:
+        return ",".join(word.strip() for word in str(self._fields["device"].value).split(","))
+
+    def _cost(self) -> str:
+        """Time and memory, as measured by an earlier scan; or that nothing is measured yet."""
+        one, seconds = self._measured()
+        if one is None:
+            precision, device = self._fields["precision"].value, self._device
             how = f" in {precision}" if self._costs else ""
-            how += " with batch norm recomputed" if self._costs and recomputes else ""
+            how += " with batch norm recomputed" * bool(self._costs and self._fields.recomputes)
             how += f" on {clean_text(device, 30)}" if self._costs and device != "auto" else ""
             return f"time and memory: not measured yet{how}"
-        seconds = scan_seconds(one, self._fields.num_scans, self._fields.num_points, examples)
         where = f" on {clean_text(one.hardware, 30)}" if one.hardware else ""
         memory = f", {bytes_text(one.num_bytes)} beside the data" if one.num_bytes else ""
         rate = f"{one.images_per_second:,.0f} images/s{where}, measured by an earlier scan"
@@ -176,6 +229,7 @@ class ScanForm(Form[str]):
 
     def changed(self, field: Field) -> None:
         """Another kind has other defaults."""
+        self._is_sure = False
         if field.name == "kind":
             self._fields.take_defaults()
         if field.name == "second":
@@ -188,7 +242,8 @@ class ScanForm(Form[str]):
             return
         usual = DEFAULT_RANGE[self._fields.kind or "gaussian"][1]
         value: float = usual if span.value == "auto" else span.value
-        span.choose(value * 10.0**power)
+        span.choose(float(f"{value * 10.0**power:.6g}"))  # 0.01, not 0.010000000000000002
+        self.changed(span)
         self.show()
 
     def takes_key(self, event: Key) -> bool:
@@ -206,7 +261,12 @@ class ScanForm(Form[str]):
         return True
 
     def action_start(self) -> None:
-        """Queue the scans, or say why it cannot be."""
+        """Queue the scans, or say why it cannot be; a long one is asked about first."""
+        _, seconds = self._measured()
+        if seconds > _LONG_SECONDS and not self._is_sure:
+            self._is_sure = True
+            self.complain(f"this takes about {age_text(seconds)}; enter again starts it")
+            return
         try:
             requests = complete(self._fields.wish(), self._reader)
             ids = [request_scan(self._reader.path, request) for request in requests]
