@@ -263,7 +263,7 @@ def resume_run(run: Path, *, patience_seconds: float = 60.0) -> str:
 
 _ALIVE = (RunState.CREATED, RunState.RUNNING, RunState.PAUSED, RunState.DISK_FULL)
 _BEATING = (RunState.CREATED, RunState.RUNNING)
-"""States in which a writer gives signs of life: a paused one rests, and a full disk takes none."""
+"""States of a writer that gives signs of life; a paused one rests, a full disk takes none."""
 
 
 def _writer_of(run: Path, verb: str) -> Holder:
@@ -296,8 +296,8 @@ def _gone(run: Path, holder: Holder) -> str:
         else "start that training loop of its own again"
     )
     return (
-        f"its writer was process {holder.pid} on {holder.host}, which cannot be seen from here; "
-        f"if that is gone: {then}"
+        f"its writer was process {holder.pid} on {holder.host}, which cannot be seen from "
+        f"here; if that is gone: {then}"
     )
 
 

@@ -9,7 +9,7 @@ from lossviz_analysis.store.lock import read_holder
 PATIENCE_SECONDS = 30.0
 """A writer that shows no sign of life for so long is stalled, whatever its epochs take."""
 CLOCK_SECONDS = 3_600.0
-"""The clocks of two machines differ by less: what is silent for longer is, whatever they say."""
+"""By how much the clocks of two machines may differ: silence beyond it is silence."""
 
 
 def silence(run: Path) -> float:

@@ -413,8 +413,6 @@ class Stage:
         if row.word not in ("queued", "running", "interrupted"):
             raise StoreError(f"the scan is {row.word} already")
         cancel(scan_folder(scene.view.path, row.scan_id))
-        if row.word == "interrupted":
-            self._start_worker(scene.view.path)  # a dead worker's scan needs one to end it
         return "asked the scan to stop; what is done is kept"
 
     def move_scan(self, step: int) -> str:

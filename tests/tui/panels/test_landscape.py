@@ -236,3 +236,13 @@ def test_many_scans_scroll_with_the_focus(read, run, make_scan):
     text = read(*ids, scan_id=ids[0])
     assert "6 of 6" in text
     assert text.count(">ego") == 1
+
+
+def test_a_scan_that_was_taken_and_has_no_point_yet_is_being_set_up(read, run, make_scan):
+    first, second = (make_scan(run, state=ScanState.QUEUED) for _ in range(2))
+    writer = ScanWriter(scan_folder(run, second))
+    writer.claim()
+    text = read(first, second)
+    writer.release()
+    assert "computing the directions" in text
+    assert "● running 0%" in text

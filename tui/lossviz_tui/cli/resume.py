@@ -1,5 +1,6 @@
 """`lossviz-tui resume`: let a paused training go on, or start a stopped one again."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,8 @@ from lossviz_analysis.store.scans import ScanReader
 from lossviz_tui.cli.paths import existing_run
 from lossviz_tui.launch import LaunchError, ensure_worker, resume_run
 from lossviz_tui.paint.cells import clean_text
+
+PATIENCE_SECONDS = 10.0
 
 
 def resume(
@@ -27,7 +30,7 @@ def resume(
         found = ScanReader(path, scan)
         if not found.folder.is_dir():
             raise LaunchError(f"{path} has no scan {scan!r}")
-        word = found.state_word(found.head())
+        word = _settled(found)
         if word == "cancelled":
             revive(found.folder)
         elif word not in ("queued", "interrupted"):
@@ -36,3 +39,13 @@ def resume(
         typer.echo(f"scan {scan} goes on from what is done")
         return
     typer.echo(clean_text(resume_run(existing_run(run)), 300))
+
+
+def _settled(scan: ScanReader) -> str:
+    """The state of a scan, once a worker that was asked to stop it has done so or is slow."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (word := scan.state_word(scan.head())) == "running" and scan.is_marked():
+        if time.monotonic() > deadline:
+            raise LaunchError(f"scan {scan.scan_id} is still being stopped; try again later")
+        time.sleep(0.05)
+    return word

@@ -89,11 +89,12 @@ def _percent_done(pulse: Pulse) -> int:
 def _right(scene: Scene, *, with_gpu: bool) -> str:
     """Age of the newest committed data, and what the scans are doing."""
     parts: list[str] = []
-    running = [row for row in scene.scans if row.word in ("running", "queued", "interrupted")]
-    if running:
-        first = running[0]
+    going = [row for row in scene.scans if row.word in ("running", "queued", "interrupted")]
+    if going:
+        # What is computed says most; of what waits the one that comes next.
+        first = min(going, key=lambda row: (row.word != "running", row.place))
         share = f" {100 * first.share:.0f}%" if first.word == "running" else ""
-        more = f" +{len(running) - 1}" if len(running) > 1 else ""
+        more = f" +{len(going) - 1}" if len(going) > 1 else ""
         parts.append(f"scan {first.word}{share}{more}")
     if scene.view is not None and scene.view.num_waiting:
         have, total = len(scene.view.class_epochs), len(scene.view)
