@@ -13,7 +13,7 @@ from lossviz_tui.panels.plane_view import plane_view, whole_cut_view
 from lossviz_tui.panels.scan_list import list_rows, scan_list, seconds_left
 from lossviz_tui.panels.scan_values import fact_text
 from lossviz_tui.panels.side_by_side import side_by_side
-from lossviz_tui.panels.texts import age_text, centred, stacked, title_line
+from lossviz_tui.panels.texts import centred, duration_text, stacked, title_line
 from lossviz_tui.scene import ScanPicture, ScanRow, Scene
 
 HELP = (
@@ -136,7 +136,7 @@ def _progress_notes(scene: Scene, row: ScanRow, picture: ScanPicture, width: int
         case "running":
             left = seconds_left(scene, row)
             if math.isfinite(left):
-                stage += f", {age_text(left)} left"
+                stage += f", {duration_text(left)} left"
         case "interrupted":
             hint = "" if scene.readonly else ", r goes on"
             stage = f"interrupted{hint}; {stage}"

@@ -8,11 +8,18 @@ from textual.events import Key
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import DEFAULT_RANGE
+from lossviz_analysis.store.schema import RunState
 from lossviz_tui.asking import complete
-from lossviz_tui.costing import bytes_text, fitting, measured_costs, scan_seconds
+from lossviz_tui.costing import (
+    bytes_text,
+    fitting,
+    measured_costs,
+    scan_seconds,
+    share_beside_training,
+)
 from lossviz_tui.launch import request_scan
 from lossviz_tui.paint.cells import clean_text
-from lossviz_tui.panels.texts import age_text
+from lossviz_tui.panels.texts import duration_text
 from lossviz_tui.remembering import recall, remember
 from lossviz_tui.scene import Scene
 from lossviz_tui.screens.form import ARROWS, Field, Form, end_of
@@ -49,6 +56,7 @@ class ScanForm(Form[str]):
         self._names = reader.description.class_names
         self._fields = Fields(reader, self._names)
         self._costs = measured_costs(reader)
+        self._is_trained = reader.head().state == RunState.RUNNING and reader.is_written()
         self._is_remembered = self._fields.restore(recall(FORM, reader.description.run_id))
         self._take_moment()
 
@@ -159,11 +167,15 @@ class ScanForm(Form[str]):
             how += " with batch norm recomputed" if self._costs and recomputes else ""
             how += f" on {clean_text(device, 30)}" if self._costs and device != "auto" else ""
             return f"time and memory: not measured yet{how}"
-        seconds = scan_seconds(one, self._fields.num_scans, self._fields.num_points, examples)
+        share = share_beside_training(one, is_trained=self._is_trained)
+        scans, points = self._fields.num_scans, self._fields.num_points
+        seconds = scan_seconds(one, scans, points, examples, share=share)
         where = f" on {clean_text(one.hardware, 30)}" if one.hardware else ""
         memory = f", {bytes_text(one.num_bytes)} beside the data" if one.num_bytes else ""
         rate = f"{one.images_per_second:,.0f} images/s{where}, measured by an earlier scan"
-        return f"about {age_text(seconds)}{memory} ({rate})"
+        if share < 1:
+            rate += f"; at rest {100 * (1 - share):.0f} % of the time, for the training"
+        return f"about {duration_text(seconds)}{memory} ({rate})"
 
     def action_turn_page(self) -> None:
         """The other page."""
