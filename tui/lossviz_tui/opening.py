@@ -19,6 +19,7 @@ def open_app(
     mouse: bool | None = None,
     slow: bool | None = None,
     readonly: bool = False,
+    export: bool = True,
     trust: bool = False,
     config: Path | None = None,
 ) -> int:
@@ -36,7 +37,7 @@ def open_app(
         slow=_first(slow, settings.slow, False),
         readonly=readonly,
         trust=trust,
-        keys=settings.keys,
+        keys=tuple(key for key in settings.keys if export or not key.writes_files),
     )
     code: int = module.run_app(path, options)
     return code
