@@ -92,6 +92,9 @@ PUNCTUATION: dict[str, str] = {
 """Textual's names of the keys that have no letter."""
 
 
+ASCII_ARROWS = str.maketrans({"↑": "up", "↓": "dn", "←": "<-", "→": "->"})
+
+
 def shown_key(key: str) -> str:
     """One of Textual's names of keys as people know it."""
     return _SHOWN.get(key) or PUNCTUATION.get(key, key)

@@ -32,7 +32,7 @@ from lossviz_tui.figures.drawing import has_matplotlib
 from lossviz_tui.figures.figure import write_figure
 from lossviz_tui.formats import FORMATS, Format
 from lossviz_tui.history import RunView
-from lossviz_tui.keys import VIEW_NAMES, VIEW_TITLES
+from lossviz_tui.keys import KEYS, VIEW_NAMES, VIEW_TITLES, Key
 from lossviz_tui.launch import WORKER_LOG, ensure_worker, pause_run, resume_run, stop_run
 from lossviz_tui.listing import RunRow, moved_in_queue, with_places
 from lossviz_tui.messages import (
@@ -98,10 +98,11 @@ class Stage:
         post: Callable[[Message], object],
         *,
         readonly: bool = False,
+        keys: tuple[Key, ...] = KEYS,
     ) -> None:
         run, self._folder = _run_and_folder(path)
         self._look = look
-        self._scene = Scene(look=look, folder=self._folder, readonly=readonly)
+        self._scene = Scene(look=look, folder=self._folder, readonly=readonly, keys=keys)
         self._run = run
         self._painted: tuple[tuple[object, ...], list[Strip]] | None = None
         self._rows_read = 0
@@ -250,6 +251,7 @@ class Stage:
                 look=self._look,
                 folder=self._folder,
                 readonly=self._scene.readonly,
+                keys=self._scene.keys,
                 runs=self._scene.runs,
                 overlays=self._scene.overlays,
                 gpus=self._scene.gpus,
@@ -348,7 +350,8 @@ class Stage:
 
         def deed() -> str:
             stop_run(run)
-            return f"{name} has stopped; p goes on from its last checkpoint"
+            on = self.scene.hint("goes on from its last checkpoint", "pause")
+            return "; ".join(filter(None, (f"{name} has stopped", on)))
 
         return f"Stop the training of {name}? It writes a checkpoint first, and leaves.", deed
 
@@ -358,7 +361,8 @@ class Stage:
 
     def training_started(self, run: Path) -> None:
         """Look at a run that was just made."""
-        self._scene = Scene(look=self._look, folder=self._folder, runs=self._scene.runs)
+        old = self._scene
+        self._scene = Scene(look=self._look, folder=self._folder, keys=old.keys, runs=old.runs)
         self._run = run
         self.select(Selection(view="overview"))
 

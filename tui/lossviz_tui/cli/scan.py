@@ -150,7 +150,8 @@ def scan(
         typer.Option(
             help="S or SxS for -S to S, or auto: where mistakes are half-way to chance, or, "
             "with a trajectory, all of the way and 15 % around; default auto on planes of ego, "
-            "pca or orthonormal directions, 0.1 for other ego ones, -0.5..1.5 for toward, 1 else",
+            "pca or orthonormal directions, 0.1 for other ego ones, -0.5..1.5 for toward, "
+            "1 else",
             rich_help_panel=_GRID,
         ),
     ] = None,

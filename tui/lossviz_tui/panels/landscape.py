@@ -33,7 +33,8 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
     if scene.view is None:
         return centred(size, ["opening the run"], scene.look)
     if not scene.scans:
-        sentences = ["no scans yet", "" if scene.readonly else "press s to ask for one"]
+        key = scene.key("scan")
+        sentences = ["no scans yet", f"press {key} to ask for one" if key else ""]
         return centred(size, sentences, scene.look)
     width, height = size
     if width >= 130:
@@ -103,10 +104,13 @@ def _frame_notes(scene: Scene, row: ScanRow) -> list[str]:
         return []
     what = "curve" if row.request.dims == 1 else "frame"
     place = f"{what} {series.index(row) + 1} of {len(series)}, epoch {row.request.epoch}"
-    how = "playing" if scene.selection.is_playing else "← → step, space plays"
-    if scene.point is not None:
-        how = "playing" if scene.selection.is_playing else ", . step, space plays"
-    return [f"{place} ({how})"]
+    if scene.selection.is_playing:
+        return [f"{place} (playing)"]
+    step = "aside" if scene.point is None else "frame"
+    keys = [key for by in (-1, 1) if (key := scene.key(f"{step}({by})"))]
+    steps = f"{' '.join(keys)} step" if keys else ""
+    how = ", ".join(filter(None, (steps, scene.hint("plays", "set('playing_toggled')"))))
+    return [f"{place} ({how})" if how else place]
 
 
 _STARTING = {False: "the scan worker is starting", True: "it is about to begin"}
@@ -116,7 +120,8 @@ def _why_empty(scene: Scene, row: ScanRow) -> list[str]:
     match row.word:
         case "queued":
             if waits_for_worker(scene):
-                return ["no worker is running", "key s or r starts one"]
+                starts = scene.hint("starts one", "scan", "resume_scan")
+                return ["no worker is running", starts]
             up = scene.standing is not None and scene.standing.worker_is_up
             if any(other.word == "running" for other in scene.scans) or row.place > 1:
                 return ["waiting for the worker", "another scan comes first"]
@@ -138,8 +143,8 @@ def _progress_notes(scene: Scene, row: ScanRow, picture: ScanPicture, width: int
             if math.isfinite(left):
                 stage += f", {duration_text(left)} left"
         case "interrupted":
-            hint = "" if scene.readonly else ", r goes on"
-            stage = f"interrupted{hint}; {stage}"
+            hint = scene.hint("goes on", "resume_scan")
+            stage = f"{', '.join(filter(None, ('interrupted', hint)))}; {stage}"
         case _ if picture.is_whole:
             return []
         case _:
