@@ -1,6 +1,6 @@
 """`stop --scan` and `resume --scan`: what was cancelled goes on, what has ended has ended."""
 
-import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -69,10 +69,10 @@ def test_a_scan_that_is_just_being_stopped_is_waited_for(
     monkeypatch.setattr(resume_module, "PATIENCE_SECONDS", 0.0)
     with pytest.raises(LaunchError, match="is still being stopped; try again later"):
         resume(run, scan.scan_id)
-    monkeypatch.setattr(resume_module, "PATIENCE_SECONDS", 30.0)
-    going = threading.Thread(target=resume, args=(run, scan.scan_id))
-    going.start()
-    writer.finish(ScanState.CANCELLED)
-    going.join(30)
+    steps = [lambda: writer.flush(ScanState.CANCELLED, force=True), writer.release]
+    clock = SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda _: steps.pop(0)())
+    monkeypatch.setattr(resume_module, "time", clock)
+    resume(run, scan.scan_id)
     assert started == [run]
+    assert steps == []
     assert scan.state_word(scan.head()) == "interrupted"
