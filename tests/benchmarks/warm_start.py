@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lossviz_analysis.store.requests import DirectionSpec, ScanRequest
 from lossviz_analysis.store.scans import ScanReader
+from lossviz_analysis.store.schema import ScanState
 from lossviz_tui.choosing import choose_checkpoint
 from lossviz_tui.cli.paths import open_run
 from lossviz_tui.launch import request_scan
@@ -24,7 +25,7 @@ def moments(scan: ScanReader, asked: float) -> dict[str, float]:
     while True:
         head = scan.head()
         word, now = scan.state_word(head), time.monotonic() - asked
-        if word != "queued":
+        if head.state != ScanState.QUEUED:
             found.setdefault("under way", now)
         if scan.geometry() is not None:
             found.setdefault("set up", now)

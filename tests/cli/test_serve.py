@@ -55,10 +55,26 @@ def test_the_browser_looks_only_unless_it_is_let_work():
     path = Path("/runs/a b.zarr")
     words = app_command(path, work=False, color="16", light=True, config=path)
     assert words[:6] == [sys.executable, "-P", "-m", "lossviz_tui", "watch", "/runs/a b.zarr"]
-    assert "--readonly" in words
-    assert "--readonly" not in app_command(
-        path, work=True, color="16", light=False, config=None
-    )
+    assert {"--readonly", "--no-export"} <= set(words)
+    working = app_command(path, work=True, color="16", light=False, config=None)
+    assert not {"--readonly", "--no-export"} & set(working)
+
+
+@pytest.mark.parametrize(
+    ("host", "port"),
+    [("localhost", 80), ("127.0.0.1", 80), ("[::1]", 80), ("[::1]:81", 81), ("localhost:9", 9)],
+)
+async def test_this_machine_is_known_by_its_names_with_and_without_a_port(client, host, port):
+    headers = {"Host": host, "Origin": f"http://{host}"}
+    page = await client.get(f"/?token={TOKEN}", headers=headers)
+    assert page.status == 200  # a browser names no port where it is the usual one
+    assert f"ws://{host}/ws" in await page.text()
+    assert list(page.cookies) == [f"{serving.COOKIE}-{port}"]
+
+
+@pytest.mark.parametrize("host", ["", "[::1", "localhost:", "localhost.evil", "localhost:80:1"])
+async def test_what_is_no_name_of_this_machine_is_refused(client, host):
+    assert (await client.get(f"/?token={TOKEN}", headers={"Host": host})).status == 403
 
 
 def test_the_address_is_printed_and_only_loopback_listens(cli, monkeypatch, tmp_path):

@@ -78,6 +78,15 @@ def test_it_looks_once_a_second_whether_the_run_is_trained(run, duty):
     assert len(rests) == 1
 
 
+def test_it_says_which_share_of_the_time_is_left(run, duty):
+    cycle, _, clock = duty(0.25)
+    assert cycle.share_now == 1.0
+    clock[0] += LOOK_SECONDS
+    with RunWriter(run) as writer:
+        writer.set_state(RunState.RUNNING)
+        assert cycle.share_now == 0.25
+
+
 def test_on_a_cpu_niceness_does_it(run):
     assert duty_for(run, torch.device("cpu")) is None
     assert duty_for(run, torch.device("cuda")) is not None

@@ -328,6 +328,33 @@ def test_a_request_that_cannot_be_read_is_rejected_and_the_next_one_served(run, 
     assert "'thawed'" in bad.message()
 
 
+class Rests:
+    """Rests three times as long as was computed."""
+
+    share_now = 0.25
+
+    def __call__(self, seconds: float) -> None:
+        time.sleep(3 * seconds)
+
+
+def test_the_pace_of_a_scan_includes_its_rests_and_its_rate_does_not(run):
+    scan = scan_of(run, ask(gaussian(0), gaussian(1)))
+    writer = ScanWriter(scan.folder)
+    request = writer.claim()
+    bench = Workbench(run)
+    assert compute(bench, writer, request, lambda: False, Rests()) == ScanState.DONE
+    writer.finish(ScanState.DONE)
+    report = scan.report()
+    images = 9 * 1_200
+    computing, resting = report.seconds["computing"], report.seconds["resting"]
+    assert report.paced_images_per_second == pytest.approx(images / computing, rel=0.05)
+    assert report.images_per_second == pytest.approx(images / (computing - resting), rel=0.05)
+    assert report.share_computing < 0.5
+    assert report.estimated_seconds == pytest.approx(
+        images / (0.25 * report.bare_images_per_second)
+    )
+
+
 # Cancelling, leaving, dying.
 
 

@@ -324,7 +324,7 @@ async def test_a_plane_fills_in_while_it_is_computed(run, begin, fill_scan, ask_
     async with app_for(run).run_test(size=SIZE) as pilot:
         await shows(pilot, "epoch 8/12")
         await pilot.press("6")
-        await shows(pilot, "○ queued")
+        await shows(pilot, "● running 0%", "no point yet")
         for share in (0.2, 0.6):
             fill_scan(writer, request, names, share)
             writer.flush(force=True)

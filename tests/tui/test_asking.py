@@ -1,11 +1,14 @@
 """From what a person says of a scan to a request, or to a sentence that says what is wrong."""
 
+from typing import get_type_hints
+
 import pytest
 
 from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import DirectionKind, DirectionSpec
 from lossviz_tui.asking import complete, complete_one
+from lossviz_tui.cli.scan import scan
 from lossviz_tui.wish import DirectionWish, FilmWish, ScanWish, direction_wish, with_kind
 
 GAUSSIAN = DirectionWish(kind="gaussian", argument="3")
@@ -44,6 +47,33 @@ def test_one_class_is_an_ego_line(reader):
     assert request.points == (41,)
     assert not request.auto_span
     assert request.classes == (3,)
+
+
+@pytest.mark.parametrize(
+    ("words", "ranges", "is_auto"),
+    [
+        (("ego:cat", "ego:dog"), ((-0.1, 0.1),) * 2, True),
+        (("ego:cat",), ((-0.1, 0.1),), False),
+        (("ego:cat", "gaussian:3"), ((-0.1, 0.1), (-1.0, 1.0)), False),
+        (("pca:1", "pca:2"), ((-1.0, 1.0),) * 2, True),
+        (("pca:1", "gaussian:3"), ((-1.0, 1.0),) * 2, True),
+        (("pca:1", "toward:2"), ((-1.0, 1.0), (-0.5, 1.5)), False),
+        (("pca:1",), ((-1.0, 1.0),), False),
+        (("toward:2",), ((-0.5, 1.5),), False),
+    ],
+)
+def test_the_help_of_the_span_says_which_one_is_taken_by_default(
+    reader, words, ranges, is_auto
+):
+    first, *others = words
+    second = direction_wish(others[0]) if others else None
+    wish = with_kind(ScanWish(dims=len(words), second=second), first)
+    request = complete_one(wish, reader)
+    assert (request.ranges, request.auto_span) == (ranges, is_auto)
+    found: str = get_type_hints(scan, include_extras=True)["span"].__metadata__[0].help
+    assert "default auto on planes of ego, pca or orthonormal directions" in found
+    assert "0.1 for other ego ones, -0.5..1.5 for toward, 1 else" in found
+    assert "with a trajectory, all of the way and 15 % around" in found
 
 
 def test_a_gaussian_plane_has_two_seeds_and_filters(reader):

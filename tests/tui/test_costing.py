@@ -9,7 +9,14 @@ from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.scan_report import ScanReport
 from lossviz_analysis.store.schema import ScanState
 from lossviz_tui import costing
-from lossviz_tui.costing import Measured, bytes_text, fitting, measured_costs, scan_seconds
+from lossviz_tui.costing import (
+    Measured,
+    bytes_text,
+    fitting,
+    measured_costs,
+    scan_seconds,
+    share_beside_training,
+)
 
 ONE = Measured(
     images_per_second=1_000.0,
@@ -40,6 +47,14 @@ def find(costs, **changes):
 
 def test_time_is_work_by_rate_and_what_each_scan_begins_with():
     assert scan_seconds(ONE, 2, 361, 500) == pytest.approx(2 * (3.0 + 361 * 0.5))
+
+
+def test_a_scan_on_a_gpu_takes_twice_as_long_while_its_run_is_trained():
+    gpu = replace(ONE, hardware="NVIDIA H100")
+    assert share_beside_training(gpu, is_trained=False) == 1
+    assert share_beside_training(ONE, is_trained=True) == 1  # niceness does it there
+    share = share_beside_training(gpu, is_trained=True)
+    assert scan_seconds(gpu, 2, 361, 500, share=share) == pytest.approx(2 * (3.0 + 361.0))
 
 
 def test_another_precision_another_device_or_recomputed_statistics_say_nothing():

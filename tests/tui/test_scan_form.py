@@ -66,7 +66,7 @@ async def test_what_is_not_measured_is_not_said(run, make_scan):
         await pilot.press("escape")
         make_scan(run, report=REPORT)
         await pilot.press("s")
-        await shows(pilot, "about 6m, 18 MB beside the data", "1,000 images/s on cpu")
+        await shows(pilot, "about 6m 4s, 18 MB beside the data", "1,000 images/s on cpu")
         await pilot.press("up", *"cuda:1")
         await shows(pilot, "not measured yet in exact on cuda:1")
 

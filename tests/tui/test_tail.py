@@ -285,7 +285,7 @@ def test_a_scan_is_queued_begins_fills_and_ends(
     writer = begin(path, request)
     told = listener.step()
     assert kinds(told) == [ScansListed, ScanFilled]
-    assert [row.word for row in told[0].scans] == ["queued"]
+    assert [(row.word, row.done) for row in told[0].scans] == [("running", 0)]
     names = ("plane", "car", "cat", "dog", "ship")
     fill_scan(writer, request, names, 0.5)
     writer.flush(force=True)

@@ -9,10 +9,9 @@ import torch
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.head import read_run_head
 from lossviz_analysis.store.lock import is_held
+from lossviz_analysis.store.scan_report import DUTY
 from lossviz_analysis.store.schema import RunState
 
-DUTY = 0.5
-"""Share of the time a scan computes while the run on its GPU is trained."""
 LOOK_SECONDS = 1.0
 MAX_REST_SECONDS = 2.0
 
@@ -43,6 +42,11 @@ class DutyCycle:
         if not self.is_trained():
             return
         self._sleep(min(MAX_REST_SECONDS, seconds * (1 / self._share - 1)))
+
+    @property
+    def share_now(self) -> float:
+        """Share of the time it computes as things stand."""
+        return self._share if self.is_trained() else 1.0
 
     def is_trained(self) -> bool:
         """Whether somebody trains the run; looked up once a second."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -69,8 +70,17 @@ class _Attention:
             raise _AbandonedError
 
 
-Pause = Callable[[float], None]
-"""Told how long was computed without a rest; rests where others need the device."""
+class Pause(Protocol):
+    """Rests where others need the device."""
+
+    def __call__(self, seconds: float) -> None:
+        """Rest after so many seconds of computing."""
+        ...
+
+    @property
+    def share_now(self) -> float:
+        """Share of the time it leaves for computing as things stand."""
+        ...
 
 
 @dataclass
@@ -126,7 +136,13 @@ def compute(
         planner = _planner(setup, writer)
         with _workforce(bench, writer, setup, devices) as force:
             force.running.evaluator.before_batch = attention
-            report = _first_report(setup, force, notes, seconds=time.monotonic() - began)
+            report = _first_report(
+                setup,
+                force,
+                notes,
+                seconds=time.monotonic() - began,
+                share=1.0 if rest is None else rest.share_now,
+            )
             writer.report(report)
             writer.flush(force=True)
             end = _run(setup, writer, planner, force, should_stop, rest, report)
@@ -256,15 +272,15 @@ def _images(cells: list[CellChunks], setup: Setup) -> int:
 
 
 def _first_report(
-    setup: Setup, force: _Force, notes: list[str], *, seconds: float
+    setup: Setup, force: _Force, notes: list[str], *, seconds: float, share: float
 ) -> ScanReport:
-    """What is known before the first visit."""
+    """What is known before the first visit; `share` of the time is for computing."""
     running = force.running
     images = setup.geometry.num_points * sum(setup.geometry.examples.values())
     if setup.request.batch_norm == "recompute":
         train = len(setup.origin.bench.data(setup.origin.device).train)
         images += int(RECOMPUTE_COST * setup.geometry.num_points * train)
-    rate = running.bare_rate * force.num_workers
+    rate = running.bare_rate * force.num_workers * share
     return ScanReport(
         forward=running.evaluator.description,
         precision=setup.arithmetic,

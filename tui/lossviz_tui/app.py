@@ -140,7 +140,11 @@ class LossvizApp(App[None]):
         if self._options.trust:
             importlib.import_module("lossviz_tui.launch").trust_factories()
         stage: Stage = module.Stage(
-            self._path, look, self.post_message, readonly=self._options.readonly
+            self._path,
+            look,
+            self.post_message,
+            readonly=self._options.readonly,
+            keys=self._options.keys,
         )
         self.post_message(StageSet(stage))
         usual = POLL_SECONDS / (SLOW_FACTOR if self._options.slow else 1.0)

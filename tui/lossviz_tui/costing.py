@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.reader import RunReader
+from lossviz_analysis.store.scan_report import DUTY
 from lossviz_analysis.store.scans import ScanReader, find_scans
 from lossviz_tui.devices import num_gpus
 
@@ -18,6 +19,7 @@ class Measured:
     """What one scan has cost, and under which conditions."""
 
     images_per_second: float
+    """While it computed, without rests."""
     setup_seconds: float
     """From its start to its first point: directions, span, probes."""
     num_bytes: int
@@ -91,9 +93,23 @@ def _is_same_device(one: Measured, device: str) -> bool:
     return {one.device, device} == {"auto", "cpu"} and one.hardware == "cpu" and not num_gpus()
 
 
-def scan_seconds(one: Measured, num_scans: int, num_points: int, examples: int) -> float:
-    """Seconds that so many scans of so many points will take, at a measured rate."""
-    return num_scans * (one.setup_seconds + num_points * examples / one.images_per_second)
+def share_beside_training(one: Measured, *, is_trained: bool) -> float:
+    """Share of the time a scan computes: while its run is trained it leaves a GPU half of it.
+
+    On a CPU processes share by their niceness, and nobody knows what that will cost.
+    """
+    return DUTY if is_trained and one.hardware not in ("", "cpu") else 1.0
+
+
+def scan_seconds(
+    one: Measured, num_scans: int, num_points: int, examples: int, *, share: float = 1.0
+) -> float:
+    """Seconds that so many scans of so many points will take, at a measured rate.
+
+    `share` of the time of the points is for computing.
+    """
+    rate = one.images_per_second * share
+    return num_scans * (one.setup_seconds + num_points * examples / rate)
 
 
 def bytes_text(count: float) -> str:

@@ -28,6 +28,8 @@ class Key:
     in_footer: bool = False
     starts_work: bool = False
     """Not offered with --readonly."""
+    writes_files: bool = False
+    """Not offered with --no-export."""
 
     @property
     def shown(self) -> str:
@@ -88,6 +90,9 @@ PUNCTUATION: dict[str, str] = {
     "tilde": "~",
 }
 """Textual's names of the keys that have no letter."""
+
+
+ASCII_ARROWS = str.maketrans({"↑": "up", "↓": "dn", "←": "<-", "→": "->"})
 
 
 def shown_key(key: str) -> str:
@@ -218,7 +223,7 @@ KEYS: tuple[Key, ...] = (
     Key("p", "pause", "Pause", "pause the training, or go on", starts_work=True),
     Key("S", "stop", "Stop", "checkpoint and end the training", starts_work=True),
     Key("w", "log", "Log", "what daemon and worker printed"),
-    Key("e", "export", "Export", "write this view to a file"),
+    Key("e", "export", "Export", "write this view to a file", writes_files=True),
     Key("ctrl+l", "redraw", "Redraw", "draw all of the screen again"),
     Key("question_mark", "help", "Help", "this page", in_footer=True),
     Key("q", "quit", "Quit", "leave; training and scans go on", in_footer=True),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import ScanRequest
 from lossviz_analysis.store.scans import submit
 from lossviz_analysis.store.schema import RunState
+from lossviz_tui.liveness import PATIENCE_SECONDS, silence
 
 WORKER_LOG = "worker.log"
 _GIB = 2**30
@@ -170,7 +172,8 @@ def request_scan(run: Path, request: ScanRequest) -> str:
 def stop_run(run: Path, *, patience_seconds: float = 60.0) -> None:
     """Ask whoever writes a run to checkpoint and leave, and wait until they have.
 
-    Raises LaunchError when nobody writes the run, and when they have not left in time.
+    Raises LaunchError when nobody writes the run, and when they have not left in time, or at
+    once when they are on another machine and have been silent for long.
     """
     holder = _writer_of(run, "stop")
     ask(run, Wish.STOP)
@@ -179,6 +182,8 @@ def stop_run(run: Path, *, patience_seconds: float = 60.0) -> None:
         if holder.program == "train"
         else "it is a training loop of its own, which has to look at recorder.should_stop"
     )
+    if _is_unseen(run, holder):
+        late = _gone(run, holder)
     _wait_until(
         lambda: _has_left(run, holder),
         f"process {holder.pid} has not left within {patience_seconds:.0f} s; {late}",
@@ -202,10 +207,12 @@ def pause_run(run: Path, *, patience_seconds: float = 60.0) -> str:
     if reader.head().state == RunState.PAUSED:
         raise LaunchError(f"{run} is paused already")
     ask(run, Wish.PAUSE)
+    late = "it will once it has written its checkpoint"
+    if _is_unseen(run, holder):
+        late = _gone(run, holder)
     _wait_until(
         lambda: reader.head().state == RunState.PAUSED or _has_left(run, holder),
-        f"process {holder.pid} has not paused within {patience_seconds:.0f} s; "
-        "it will once it has written its checkpoint",
+        f"process {holder.pid} has not paused within {patience_seconds:.0f} s; {late}",
         patience_seconds,
     )
     if reader.head().state != RunState.PAUSED:
@@ -222,14 +229,19 @@ def resume_run(run: Path, *, patience_seconds: float = 60.0) -> str:
     reader = RunReader(run)
     head = reader.head()
     holder = read_holder(run)
-    is_elsewhere = holder is not None and not holder.is_local
-    if is_held(run) or (is_elsewhere and head.state in _ALIVE):
+    unseen = holder if holder is not None and _is_unseen(run, holder) else None
+    if is_held(run) or (unseen is not None and head.state in _ALIVE):
         if head.state != RunState.PAUSED and read_wish(run) != Wish.PAUSE:
-            raise LaunchError(f"{run} is being trained; there is nothing to resume")
+            raise LaunchError(
+                f"{run} is being trained; there is nothing to resume"
+                if unseen is None
+                else _gone(run, unseen)
+            )
         ask(run, Wish.NOTHING)
+        why = "its train.log may say why" if unseen is None else _gone(run, unseen)
         _wait_until(
             lambda: reader.head().state != RunState.PAUSED,
-            f"{run} has not gone on within {patience_seconds:.0f} s; its train.log may say why",
+            f"{run} has not gone on within {patience_seconds:.0f} s; {why}",
             patience_seconds,
         )
         if reader.head().state != RunState.RUNNING:
@@ -250,16 +262,43 @@ def resume_run(run: Path, *, patience_seconds: float = 60.0) -> str:
 
 
 _ALIVE = (RunState.CREATED, RunState.RUNNING, RunState.PAUSED, RunState.DISK_FULL)
+_BEATING = (RunState.CREATED, RunState.RUNNING)
+"""States of a writer that gives signs of life; a paused one rests, a full disk takes none."""
 
 
 def _writer_of(run: Path, verb: str) -> Holder:
-    """Who writes a run; LaunchError when nobody does."""
+    """Who writes a run; LaunchError when nobody does, or nobody has for long."""
     holder = read_holder(run)
-    if holder is not None and not holder.is_local and RunReader(run).head().state in _ALIVE:
+    state = RunReader(run).head().state
+    if holder is not None and _is_unseen(run, holder) and state in _ALIVE:
+        if state in _BEATING and silence(run) > PATIENCE_SECONDS:
+            raise LaunchError(_gone(run, holder))
         return holder
     if holder is None or not is_held(run):
         raise LaunchError(f"nobody writes {run}; there is nothing to {verb}")
     return holder
+
+
+def _is_unseen(run: Path, holder: Holder) -> bool:
+    """Whether nobody can tell from here if a writer lives.
+
+    It is on another machine, or this one had another name then: a container that was made
+    anew, a virtual machine that was renamed, a disk that was moved.
+    """
+    return not holder.is_local and not is_held(run)
+
+
+def _gone(run: Path, holder: Holder) -> str:
+    """What to do about a writer that cannot be seen."""
+    then = (
+        f"lossviz-tui train --resume --run {shlex.quote(str(run))}"
+        if holder.program == "train"
+        else "start that training loop of its own again"
+    )
+    return (
+        f"its writer was process {holder.pid} on {holder.host}, which cannot be seen from "
+        f"here; if that is gone: {then}"
+    )
 
 
 def _has_left(run: Path, holder: Holder) -> bool:

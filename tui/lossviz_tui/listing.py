@@ -69,7 +69,7 @@ class ScanRow:
     place: int = 0
     """In the queue, from 1, which comes next; 0 where it does not wait."""
     images_per_second: float = 0.0
-    """Of one that is running, as its worker says; 0 where it does not."""
+    """Of one that is running, by its worker's word, rests included; 0 where it says none."""
 
     @property
     def share(self) -> float:
@@ -224,7 +224,9 @@ def scan_row(scan: ScanReader) -> ScanRow:
             message="",
         )
         if row.word == "running":
-            return replace(row, images_per_second=max(0.0, scan.report().images_per_second))
+            return replace(
+                row, images_per_second=max(0.0, scan.report().paced_images_per_second)
+            )
         return replace(row, message=scan.message()) if row.word == "failed" else row
     except StoreError as error:
         return ScanRow(

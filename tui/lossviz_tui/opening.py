@@ -25,6 +25,7 @@ def open_app(
     mouse: bool | None = None,
     slow: bool | None = None,
     readonly: bool = False,
+    export: bool = True,
     trust: bool = False,
     config: Path | None = None,
 ) -> int:
@@ -48,7 +49,7 @@ def open_app(
         slow=_first(slow, settings.slow, False),
         readonly=readonly,
         trust=trust,
-        keys=settings.keys,
+        keys=tuple(key for key in settings.keys if export or not key.writes_files),
     )
     code: int = module.run_app(place, options)
     return code

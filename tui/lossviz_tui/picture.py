@@ -18,10 +18,12 @@ from lossviz_analysis.surfaces.similarity import (
     loss_shape_similarity,
 )
 from lossviz_tui.history import RunView
-from lossviz_tui.panels.texts import age_text
+from lossviz_tui.panels.texts import duration_text
 from lossviz_tui.scene import ScanPicture
 
 _SHORT_SECONDS = 10.0
+_BUSY = 0.99
+"""Share of computing from which on nothing is said of rests."""
 
 
 def picture_of(scan: ScanReader, view: RunView) -> ScanPicture | None:
@@ -191,6 +193,9 @@ def _report_facts(report: ScanReport, head: ScanHead) -> list[str]:
             ratio = report.images_per_second / report.bare_images_per_second
             share = f", {100 * ratio:.0f} % of the bare rate"
         facts.append(f"{report.images_per_second:,.0f} images/s{share}")
+    if report.share_computing < _BUSY:
+        resting = 100 * (1 - report.share_computing)
+        facts.append(f"at rest {resting:.0f} % of the time, for the training")
     if report.estimated_seconds > 0:
         memory = f" and {report.num_bytes / 2**30:.2g} GiB" if report.num_bytes > 0 else ""
         took = f"took {_duration(head.elapsed_ms / 1000)}, " * (head.state == ScanState.DONE)
@@ -202,7 +207,7 @@ def _report_facts(report: ScanReport, head: ScanHead) -> list[str]:
 
 def _duration(seconds: float) -> str:
     """A time in a word, short ones with a decimal."""
-    return f"{seconds:.1f}s" if 0 <= seconds < _SHORT_SECONDS else age_text(seconds)
+    return f"{seconds:.1f}s" if 0 <= seconds < _SHORT_SECONDS else duration_text(seconds)
 
 
 def _agreement(

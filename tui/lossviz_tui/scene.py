@@ -19,6 +19,7 @@ from lossviz_analysis.store.results import ScanResult
 from lossviz_analysis.store.scan_report import ScanReport
 from lossviz_tui.gpus import GpuSample
 from lossviz_tui.history import RunView
+from lossviz_tui.keys import ASCII_ARROWS, KEYS, Key, shown_key
 from lossviz_tui.listing import RunRow, ScanRow, scan_groups
 from lossviz_tui.other_runs import OtherRuns
 from lossviz_tui.overlay import Overlay
@@ -105,6 +106,8 @@ class Scene:
     """What the GPUs of this machine did lately, the newest last; empty where there is none."""
     readonly: bool = False
     """Whether keys that start or stop work are not to be spoken of."""
+    keys: tuple[Key, ...] = KEYS
+    """The table of keys, with what the user has remapped."""
     scans: tuple[ScanRow, ...] = ()
     picture: ScanPicture | None = None
     siblings: tuple[ScanPicture, ...] = ()
@@ -123,6 +126,24 @@ class Scene:
     """What happened to the run in focus, shown until the next key."""
     now: float = 0.0
     """Reader's monotonic time."""
+
+    def key(self, action: str) -> str:
+        """The first key that does something in the view in focus, as people know it.
+
+        Empty where the user has taken it away, or `readonly` does.
+        """
+        for key in self.keys:
+            is_here = key.action == action and self.selection.view in key.views
+            if is_here and key.keys and not (key.starts_work and self.readonly):
+                label = shown_key(key.keys.split(",")[0])
+                label = "esc" if label == "escape" else label
+                return label.translate(ASCII_ARROWS) if self.look.is_ascii else label
+        return ""
+
+    def hint(self, what: str, *actions: str) -> str:
+        """Which keys do something, and what: "s or r starts one"; empty where none does."""
+        keys = [key for action in actions if (key := self.key(action))]
+        return f"{' or '.join(keys)} {what}" if keys else ""
 
     @cached_property
     def shown_runs(self) -> tuple[RunRow, ...]:

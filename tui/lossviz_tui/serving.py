@@ -8,6 +8,7 @@ server, under a name that means this machine; the answers forbid other pages to 
 import asyncio
 import hmac
 import logging
+import re
 import signal
 import socket
 
@@ -22,7 +23,9 @@ POLICY = (
 )
 """No other page embeds it, and the font of a third party, which a machine without a way out
 would wait for, is not asked for."""
-_NAMES = ("localhost", "127.0.0.1", "[::1]")
+_HERE = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::(\d{1,5}))?", re.ASCII)
+"""What a browser calls this machine, and the port; it leaves out the usual one."""
+_USUAL_PORT = "80"
 
 
 class TokenServer(Server):
@@ -48,13 +51,14 @@ class TokenServer(Server):
     def _guard(self) -> Middleware:
         @web.middleware
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if request.host.rpartition(":")[0] not in _NAMES:
+            here = _HERE.fullmatch(request.host)
+            if here is None:
                 # Another name that was made to mean this machine.
                 raise web.HTTPForbidden(text="open it as http://localhost")
             if request.headers.get("Origin") not in (None, f"http://{request.host}"):
                 raise web.HTTPForbidden(text="another page asked for this")
             # Browsers keep cookies by host, for all its ports.
-            cookie = f"{COOKIE}-{request.host.rpartition(':')[2]}"
+            cookie = f"{COOKIE}-{here[1] or _USUAL_PORT}"
             given = request.query.get("token") or request.cookies.get(cookie, "")
             if not hmac.compare_digest(given.encode(), self._token.encode()):
                 raise web.HTTPForbidden(text="open the address lossviz-tui serve printed")

@@ -40,7 +40,7 @@ from lossviz_tui.figures.drawing import has_matplotlib
 from lossviz_tui.figures.figure import write_figure
 from lossviz_tui.formats import FORMATS, Format
 from lossviz_tui.history import RunView
-from lossviz_tui.keys import VIEW_NAMES, VIEW_TITLES
+from lossviz_tui.keys import KEYS, VIEW_NAMES, VIEW_TITLES, Key
 from lossviz_tui.launch import WORKER_LOG, ensure_worker, pause_run, resume_run, stop_run
 from lossviz_tui.listing import RunRow, moved_in_queue, with_places
 from lossviz_tui.messages import (
@@ -107,10 +107,11 @@ class Stage:
         post: Callable[[Message], object],
         *,
         readonly: bool = False,
+        keys: tuple[Key, ...] = KEYS,
     ) -> None:
         run, self._folder = _run_and_folder(path)
         self._look = look
-        self._scene = Scene(look=look, folder=self._folder, readonly=readonly)
+        self._scene = Scene(look=look, folder=self._folder, readonly=readonly, keys=keys)
         self._run = run
         self._painted: tuple[tuple[object, ...], list[Strip]] | None = None
         self._rows_read = 0
@@ -258,6 +259,7 @@ class Stage:
                 look=self._look,
                 folder=self._folder,
                 readonly=self._scene.readonly,
+                keys=self._scene.keys,
                 runs=self._scene.runs,
                 overlays=self._scene.overlays,
                 gpus=self._scene.gpus,
@@ -356,7 +358,8 @@ class Stage:
 
         def deed() -> str:
             stop_run(run)
-            return f"{name} has stopped; p goes on from its last checkpoint"
+            on = self.scene.hint("goes on from its last checkpoint", "pause")
+            return "; ".join(filter(None, (f"{name} has stopped", on)))
 
         return f"Stop the training of {name}? It writes a checkpoint first, and leaves.", deed
 
@@ -371,6 +374,7 @@ class Stage:
             look=self._look,
             folder=self._folder,
             readonly=old.readonly,
+            keys=old.keys,
             runs=old.runs,
             overlays=old.overlays,
             gpus=old.gpus,
@@ -427,14 +431,12 @@ class Stage:
         if scene.view is None or row is None:
             raise StoreError("there is no scan to cancel")
         _refuse_ended(row.word)
-        run, scan = scene.view.path, ScanReader(scene.view.path, row.scan_id)
+        scan = ScanReader(scene.view.path, row.scan_id)
 
         def deed() -> str:
             word = scan.state_word(scan.head())
             _refuse_ended(word)  # while the question stood there
             cancel(scan.folder)
-            if word == "interrupted":
-                self._start_worker(run)  # a dead worker's scan needs one to end it
             return "asked the scan to stop; what is done is kept"
 
         name = self.printable(scan_name(scene, row))

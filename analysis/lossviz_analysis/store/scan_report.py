@@ -1,5 +1,6 @@
 """What a worker found out about a scan while it computed it: rates, checks, the centre."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
@@ -8,6 +9,8 @@ from lossviz_analysis.store.fields import StoreError
 
 REPORT_NAME = "report.json"
 MAX_NOTES = 32
+DUTY = 0.5
+"""Share of the time a scan computes on a GPU while its run is trained."""
 _MAX_NUMBERS = 64
 
 
@@ -26,21 +29,34 @@ class ScanReport:
     micro_batch: int = 0
     """Examples in one forward pass, after the probe and after running out of memory."""
     images_per_second: float = 0.0
-    """Over this worker's time on the scan."""
+    """While this worker computed points: without what comes before them, and without its rests,
+    so that it can be held against the bare rate; see `paced_images_per_second`."""
     bare_images_per_second: float = 0.0
     """Of nothing but the same forward pass, measured just before."""
     num_bytes: int = 0
     """Memory the scan was estimated to need on the device."""
     estimated_seconds: float = 0.0
-    """Time the whole scan was estimated to take before it began."""
+    """Time the whole scan was estimated to take before it began, rests included."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
-    """Where the time went: directions, probe, move, forward, transfer, idle."""
+    """Where this worker's time went: `setup`, then `computing`, of which it was `resting`."""
     deviation: dict[str, float] = field(default_factory=dict[str, float])
     """Of the sentinel points from exact arithmetic: loss, relative, mistakes."""
     centre: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
     """Cross-entropy (`loss`) and `mistake_rate` of the model itself, by split."""
     notes: tuple[str, ...] = ()
     """Sentences for people: what was given up, redone, or chosen."""
+
+    @property
+    def share_computing(self) -> float:
+        """Share of the time of the points that was not rest; 1 where nobody rested."""
+        total = self.seconds.get("computing", 0.0)
+        resting = self.seconds.get("resting", 0.0)
+        return 1 - resting / total if 0 < resting < total < math.inf else 1.0
+
+    @property
+    def paced_images_per_second(self) -> float:
+        """The rate by the clock on the wall, rests included; the time left follows from it."""
+        return self.images_per_second * self.share_computing
 
     def to_json(self) -> dict[str, Any]:
         """As stored."""

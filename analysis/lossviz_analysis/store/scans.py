@@ -90,16 +90,24 @@ class ScanReader:
     def state_word(self, head: ScanHead) -> str:
         """One word: queued, running, interrupted, done, failed or cancelled."""
         match head.state:
+            case ScanState.QUEUED | ScanState.RUNNING if is_held(self.folder):
+                return "running"  # also before there is anything to see of it
+            case ScanState.QUEUED | ScanState.RUNNING if self.is_marked():
+                return "cancelled"  # nobody has to come to say so
             case ScanState.QUEUED:
-                return "cancelled" if is_to_stop(self.folder) else "queued"
+                return "queued"
             case ScanState.RUNNING:
-                return "running" if is_held(self.folder) else "interrupted"
+                return "interrupted"
             case ScanState.DONE:
                 return "done"
             case ScanState.FAILED:
                 return "failed"
             case ScanState.CANCELLED:
                 return "cancelled"
+
+    def is_marked(self) -> bool:
+        """Whether somebody asked for it to stop, and nobody since for it to go on."""
+        return is_to_stop(self.folder)
 
     def message(self) -> str:
         """Why it failed; empty where there is nothing to say."""

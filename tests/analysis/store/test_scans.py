@@ -28,7 +28,7 @@ from lossviz_analysis.store.scans import (
     submit,
     unfinished,
 )
-from lossviz_analysis.store.schema import CellLayout, ScanState, cell_layout
+from lossviz_analysis.store.schema import LOCK_NAME, CellLayout, ScanState, cell_layout
 
 WORKER = """
 import sys
@@ -461,6 +461,45 @@ def test_an_interrupted_scan_cancelled_before_it_is_resumed_keeps_its_count(star
     second.finish(ScanState.CANCELLED)
     head = scan.head()
     assert (head.state, head.done, head.total) == (ScanState.CANCELLED, 3, 80)
+
+
+def test_an_interrupted_scan_is_cancelled_at_once_and_gone_on_with_when_asked(start):
+    writer, scan = start()
+    writer.add(4, 0, sums_of(geometry_of())[4, 0])
+    writer.pause()
+    cancel(scan.folder)
+    assert scan.state_word(scan.head()) == "cancelled"
+    assert unfinished([scan]) == []
+    revive(scan.folder)
+    assert scan.state_word(scan.head()) == "interrupted"
+    assert not scan.is_marked()
+    assert unfinished([scan]) == [scan]
+    assert scan.head().done == 3
+
+
+def test_a_scan_that_is_being_set_up_does_not_wait(run, ask):
+    first, second = (ScanReader(run, submit(run, ask())) for _ in range(2))
+    writer = ScanWriter(first.folder)
+    writer.claim()
+    assert first.head().state == ScanState.QUEUED
+    assert [scan.state_word(scan.head()) for scan in (first, second)] == ["running", "queued"]
+    assert unfinished([first, second]) == [second]
+    cancel(first.folder)
+    assert first.state_word(first.head()) == "running"  # until the worker says otherwise
+    writer.release()
+    assert first.state_word(first.head()) == "cancelled"
+
+
+def test_a_lock_that_cannot_be_asked_about_leaves_a_scan_in_the_queue(run, ask, tmp_path):
+    scan = ScanReader(run, submit(run, ask()))
+    (scan.folder / LOCK_NAME).symlink_to(tmp_path / "elsewhere")
+    assert scan.state_word(scan.head()) == "queued"
+    (scan.folder / LOCK_NAME).unlink()
+    (scan.folder / LOCK_NAME).mkdir()
+    assert scan.state_word(scan.head()) == "queued"
+    (scan.folder / LOCK_NAME).rmdir()
+    (scan.folder / LOCK_NAME).write_text('{"host": "another", "pid": 1}')
+    assert scan.state_word(scan.head()) == "queued"
 
 
 def test_a_cancelled_scan_can_be_gone_on_with_from_what_is_done(start):

@@ -18,7 +18,7 @@ from lossviz_tui.listing import RunRow, scan_row
 from lossviz_tui.overlay import Overlay
 from lossviz_tui.paint.palettes import Look
 from lossviz_tui.panels import cctm, dance, landscape, notes, overview, runs, status
-from lossviz_tui.panels.texts import age_text
+from lossviz_tui.panels.texts import age_text, duration_text
 from lossviz_tui.picture import picture_of
 from lossviz_tui.scene import Scene, Standing
 from lossviz_tui.selection import LANDSCAPE_MODES, RunMark, Selection
@@ -445,7 +445,31 @@ def test_what_no_clock_says_is_not_an_age():
         "1h",
         "2d",
     ]
-    assert [age_text(s) for s in (np.nan, np.inf, 1e300)] == ["?", "?", "?"]
+    for text in (age_text, duration_text):
+        assert [text(s) for s in (np.nan, np.inf, 1e300)] == ["?", "?", "?"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-np.inf, "0s"),
+        (0.2, "1s"),
+        (59.0, "59s"),
+        (59.1, "1m"),
+        (119.0, "1m 59s"),
+        (599.0, "9m 59s"),
+        (599.5, "10m"),
+        (661.0, "12m"),
+        (3_599.5, "1h"),
+        (3_601.0, "1h 1m"),
+        (7_140.0, "1h 59m"),
+        (86_399.0, "1d"),
+        (47 * 3_600.0, "1d 23h"),
+        (2 * 86_400.0, "2d"),
+    ],
+)
+def test_how_long_something_takes_is_never_said_too_short(seconds, text):
+    assert duration_text(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -117,8 +117,24 @@ def test_a_running_scan_says_how_fast_and_how_long_still(
     scene = scene_of_scans(run, scan_id)
     for size in (NARROW, WIDE):
         text = read_lines(landscape.paint(scene, size))
-        assert "100 images/s, 3m left" in text  # 40 points of 500 images
-        assert "images, 3m left" in text
+        assert "100 images/s, 3m 20s left" in text  # 40 points of 500 images
+        assert "images, 3m 20s left" in text
+
+
+def test_the_time_left_counts_the_rests_and_outlives_the_rate_where_it_is_tight(
+    run, make_scan, scene_of_scans, read_lines
+):
+    seconds = {"setup": 1.0, "computing": 8.0, "resting": 4.0}
+    report = ScanReport(images_per_second=10.0, seconds=seconds)
+    scan_id = make_scan(run, state=ScanState.RUNNING, share=0.5, report=report)
+    scene = scene_of_scans(run, scan_id)
+    wide = read_lines(landscape.paint(scene, NARROW))
+    assert "● running 51%, 5 images/s, 1h 7m left" in wide
+    small = read_lines(landscape.paint(scene, (60, 16)))
+    assert ">ego cat/dog ±0.1 e2 9x9" in small
+    assert "● running 51%, 1h 7m left" in small
+    assert scene.picture is not None
+    assert "at rest 50 % of the time, for the training" in scene.picture.facts
 
 
 def test_a_failed_scan_says_why(read, run, begin, ask_scan):
@@ -236,3 +252,13 @@ def test_many_scans_scroll_with_the_focus(read, run, make_scan):
     text = read(*ids, scan_id=ids[0])
     assert "6 of 6" in text
     assert text.count(">ego") == 1
+
+
+def test_a_scan_that_was_taken_and_has_no_point_yet_is_being_set_up(read, run, make_scan):
+    first, second = (make_scan(run, state=ScanState.QUEUED) for _ in range(2))
+    writer = ScanWriter(scan_folder(run, second))
+    writer.claim()
+    text = read(first, second)
+    writer.release()
+    assert "computing the directions" in text
+    assert "● running 0%" in text

@@ -94,7 +94,7 @@ def test_a_filter_says_how_many_match(make_scene, read_lines):
     nothing = replace(scene, selection=Selection(view="runs", run_filter="\x1b[31m"))
     text = read_lines(runs.paint(nothing, (80, 20)))
     assert 'no run matches "[31m"' in text
-    assert "escape shows all" in text
+    assert "esc shows all" in text
 
 
 def test_marked_runs_bear_their_glyph(make_scene, read_lines):

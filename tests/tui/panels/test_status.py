@@ -98,6 +98,15 @@ def test_the_state_stays_whatever_else_there_is_to_say(read, width):
     assert "data 1m old" in first
 
 
+def test_the_scan_that_is_computed_is_named_though_an_older_one_waits(read):
+    older, newer = replace(scan_row("queued"), place=1), scan_row("running", 50)
+    assert "scan running 25% +1" in read(scans=(older, newer))[0]
+    last, first = (
+        replace(scan_row(w), place=p) for w, p in (("queued", 2), ("interrupted", 1))
+    )
+    assert "scan interrupted +1" in read(scans=(last, first))[0]
+
+
 def test_a_failed_run_says_why_instead_of_its_epoch(read):
     first, _ = read(standing=Standing(word="failed", message="CUDA is out of memory"))
     assert first.startswith("✗ failed  CUDA is out of memory")

@@ -148,8 +148,10 @@ def scan(
     span: Annotated[
         str | None,
         typer.Option(
-            help="S or SxS for -S to S, or auto: the scan finds where mistakes are half-way to "
-            "chance; default auto on ego and pca planes, 1 else",
+            help="S or SxS for -S to S, or auto: where mistakes are half-way to chance, or, "
+            "with a trajectory, all of the way and 15 % around; default auto on planes of ego, "
+            "pca or orthonormal directions, 0.1 for other ego ones, -0.5..1.5 for toward, "
+            "1 else",
             rich_help_panel=_GRID,
         ),
     ] = None,

@@ -20,7 +20,7 @@ def serve(
     path: Annotated[Path, typer.Argument(help="A run, or a folder of runs")] = Path("runs"),
     port: Annotated[int, typer.Option(help="Of this machine; 0 takes a free one")] = 8000,
     work: Annotated[
-        bool, typer.Option("--work", help="Let the browser start, stop and cancel things, too")
+        bool, typer.Option("--work", help="Let the browser start, stop and export things, too")
     ] = False,
     color: Annotated[
         Literal["truecolor", "256", "16", "none"], typer.Option(help="Colours to use")
@@ -34,7 +34,8 @@ def serve(
     """Show the app in a browser; whoever opens the address printed sees it, nobody else.
 
     It listens on the loopback address only. From elsewhere: ssh -L 8000:localhost:8000 BOX,
-    then open the address on your own machine. Without --work the browser can only look.
+    then open the address on your own machine. Without --work the browser can only look:
+    it starts nothing, stops nothing, and writes no file here.
     """
     read_config(config)  # so that a mistake in it is told here, and not in a browser
     if not 0 <= port < 2**16:
@@ -64,7 +65,7 @@ def app_command(
     words = [sys.executable, "-P", "-m", "lossviz_tui", "watch", str(path.absolute())]
     words += ["--color", color, "--charset", "braille"]
     words += ["--light"] if light else []
-    words += [] if work else ["--readonly"]
+    words += [] if work else ["--readonly", "--no-export"]
     return words + ([] if config is None else ["--config", str(config.absolute())])
 
 

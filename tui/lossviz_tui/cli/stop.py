@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lossviz_analysis.store.scans import cancel, scan_folder
+from lossviz_analysis.store.scans import ScanReader, cancel
 from lossviz_tui.cli.paths import existing_run
 from lossviz_tui.launch import LaunchError, stop_run
 from lossviz_tui.paint.cells import clean_text
@@ -20,10 +20,13 @@ def stop(
     """Ask the daemon of a run to checkpoint and leave, and wait until it has."""
     path = existing_run(run)
     if scan is not None:
-        folder = scan_folder(path, scan)
-        if not folder.is_dir():
+        found = ScanReader(path, scan)
+        if not found.folder.is_dir():
             raise LaunchError(f"{path} has no scan {scan!r}")
-        cancel(folder)
+        word = found.state_word(found.head())
+        if word not in ("queued", "running", "interrupted"):
+            raise LaunchError(f"scan {scan} is {word} already")
+        cancel(found.folder)
         typer.echo(f"asked scan {scan} to stop")
         return
     stop_run(path)

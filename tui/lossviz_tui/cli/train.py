@@ -58,7 +58,7 @@ def train(
         bool, typer.Option("--resume", help="Go on with the run at --run")
     ] = False,
     detach: Annotated[
-        bool, typer.Option("--detach", help="Leave the daemon behind and return at once")
+        bool, typer.Option("--detach", help="Return at once; the daemon outlives the terminal")
     ] = False,
     train_examples: Annotated[
         int | None, typer.Option(help="A seeded class-balanced subset of the training split")
@@ -125,7 +125,7 @@ def train(
     """Train a classifier and record its classes epoch by epoch.
 
     The daemon runs in a session of its own; without --detach this command shows its progress,
-    and Ctrl-C asks it to checkpoint and leave.
+    and Ctrl-C, or the end of the terminal, asks it to checkpoint and leave.
     """
     overrides = {
         "epochs": epochs,

@@ -37,6 +37,9 @@ def watch(
     readonly: Annotated[
         bool, typer.Option("--readonly", help="Watch only: start and cancel nothing")
     ] = False,
+    no_export: Annotated[
+        bool, typer.Option("--no-export", help="Take away the key that writes files")
+    ] = False,
     trust: Annotated[
         bool,
         typer.Option(
@@ -58,6 +61,7 @@ def watch(
             mouse=mouse,
             slow=slow,
             readonly=readonly,
+            export=not no_export,
             trust=trust,
             config=config,
         )

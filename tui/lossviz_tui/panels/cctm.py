@@ -54,7 +54,11 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
     classes = shown_classes(scene)
     if not classes.size:
         sentence = f"no class has {scene.selection.class_filter!r} in its name"
-        return centred(size, [sentence, "/ asks for another part, esc shows all"], scene.look)
+        ways = (
+            scene.hint("asks for another part", "filter_classes"),
+            scene.hint("shows all", "set('back')"),
+        )
+        return centred(size, [sentence, ", ".join(filter(None, ways))], scene.look)
     values = tables.values()
     is_signed = tables.other is not None
     has_list = width >= _LIST_FROM and len(classes) > 1 and not is_signed
@@ -71,7 +75,11 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
 def _why_not(scene: Scene, why: str) -> list[str]:
     if scene.selection.comparison == "rates":
         return [f"epoch {scene.epoch} cannot be read", why]
-    return ["there is nothing to compare with", why, "m shows the CCTM itself"]
+    return [
+        "there is nothing to compare with",
+        why,
+        scene.hint("shows the CCTM itself", "set('next_comparison')"),
+    ]
 
 
 def _table(
@@ -91,7 +99,10 @@ def _table(
     if zoom == 0 or count <= min(across, down):
         picture = _heat(scene, values, (classes, classes), ends, size, is_signed=is_signed)
         kind = "largest changes" if is_signed else "largest entries"
-        return picture, "" if count <= min(across, down) else f"{kind}; z zooms"
+        if count <= min(across, down):
+            return picture, ""
+        zooms = scene.hint("zooms", "set('next_zoom')")
+        return picture, "; ".join(filter(None, (kind, zooms)))
     rows, columns = (
         _window(place_of(classes, wanted), count, room)
         for wanted, room in zip(scene.cell, (down, across), strict=True)

@@ -13,7 +13,7 @@ from lossviz_tui.panels.plane_view import plane_view, whole_cut_view
 from lossviz_tui.panels.scan_list import list_rows, scan_list, seconds_left
 from lossviz_tui.panels.scan_values import fact_text
 from lossviz_tui.panels.side_by_side import side_by_side
-from lossviz_tui.panels.texts import age_text, centred, stacked, title_line
+from lossviz_tui.panels.texts import centred, duration_text, stacked, title_line
 from lossviz_tui.scene import ScanPicture, ScanRow, Scene
 
 HELP = (
@@ -33,7 +33,8 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
     if scene.view is None:
         return centred(size, ["opening the run"], scene.look)
     if not scene.scans:
-        sentences = ["no scans yet", "" if scene.readonly else "press s to ask for one"]
+        key = scene.key("scan")
+        sentences = ["no scans yet", f"press {key} to ask for one" if key else ""]
         return centred(size, sentences, scene.look)
     width, height = size
     if width >= 130:
@@ -107,10 +108,13 @@ def _frame_notes(scene: Scene, row: ScanRow) -> list[str]:
         return []
     what = "curve" if row.request.dims == 1 else "frame"
     place = f"{what} {series.index(row) + 1} of {len(series)}, epoch {row.request.epoch}"
-    how = "playing" if scene.selection.is_playing else "← → step, space plays"
-    if scene.point is not None:
-        how = "playing" if scene.selection.is_playing else ", . step, space plays"
-    return [f"{place} ({how})"]
+    if scene.selection.is_playing:
+        return [f"{place} (playing)"]
+    step = "aside" if scene.point is None else "frame"
+    keys = [key for by in (-1, 1) if (key := scene.key(f"{step}({by})"))]
+    steps = f"{' '.join(keys)} step" if keys else ""
+    how = ", ".join(filter(None, (steps, scene.hint("plays", "set('playing_toggled')"))))
+    return [f"{place} ({how})" if how else place]
 
 
 _STARTING = {False: "the scan worker is starting", True: "it is about to begin"}
@@ -129,7 +133,8 @@ def _why_empty(scene: Scene, row: ScanRow) -> list[str]:
     match row.word:
         case "queued":
             if waits_for_worker(scene):
-                return ["no worker is running", "key s or r starts one"]
+                starts = scene.hint("starts one", "scan", "resume_scan")
+                return ["no worker is running", starts]
             up = scene.standing is not None and scene.standing.worker_is_up
             if any(other.word == "running" for other in scene.scans) or row.place > 1:
                 return ["waiting for the worker", "another scan comes first"]
@@ -149,10 +154,10 @@ def _progress_notes(scene: Scene, row: ScanRow, picture: ScanPicture, width: int
         case "running":
             left = seconds_left(scene, row)
             if math.isfinite(left):
-                stage += f", {age_text(left)} left"
+                stage += f", {duration_text(left)} left"
         case "interrupted":
-            hint = "" if scene.readonly else ", r goes on"
-            stage = f"interrupted{hint}; {stage}"
+            hint = scene.hint("goes on", "resume_scan")
+            stage = f"{', '.join(filter(None, ('interrupted', hint)))}; {stage}"
         case _ if picture.is_whole:
             return []
         case _:

@@ -325,14 +325,19 @@ def waiting(scene: Scene, size: Size) -> list[Strip]:
             sentences = ["this run never ran", "it was made, and nobody has written to it yet"]
         if scene.standing is not None and scene.standing.word in ("failed", "crashed"):
             why = scene.standing.message
-            sentences = [f"the run {scene.standing.word}", why, "w shows what it printed"]
+            sentences = [
+                f"the run {scene.standing.word}",
+                why,
+                scene.hint("shows what it printed", "log"),
+            ]
     return centred(size, [sentence for sentence in sentences if sentence], scene.look)
 
 
 def nothing_counted(scene: Scene, size: Size) -> list[Strip]:
     """What a split looks like of which a run counts no examples, in words."""
     split = scene.selection.split
-    sentences = [f"no example of the {split} split was counted", "t shows the other split"]
+    other = scene.hint("shows the other split", "set('other_split')")
+    sentences = [f"no example of the {split} split was counted", other]
     return centred(size, sentences, scene.look)
 
 

@@ -152,7 +152,8 @@ def narrow_facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     if scene.point is None:
         if scene.selection.has_cut:
             degrees = scene.selection.cut_degrees
-            words = f"cut at {degrees:.0f} degrees, m shows its profile"
+            shows = scene.hint("shows its profile", "set('next_mode')")
+            words = ", ".join(filter(None, (f"cut at {degrees:.0f} degrees", shows)))
         else:
             words = "; ".join(picture.facts)
         return [

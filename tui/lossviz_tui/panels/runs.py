@@ -43,18 +43,21 @@ _MIN_PREVIEW = 9
 def paint(scene: Scene, size: Size) -> list[Strip]:
     """One line for each run, the one in focus marked."""
     if not scene.runs:
-        return centred(
-            size,
-            [
-                f"no runs below {clean_text(str(scene.folder), 60)}",
-                "start one with: lossviz-tui train, or lossviz-tui demo",
-                "it will appear here by itself",
-            ],
-            scene.look,
-        )
+        starts = scene.hint("starts a training", "train")
+        sentences = [
+            f"no runs below {clean_text(str(scene.folder), 60)}",
+            f"{starts}; so do lossviz-tui train and lossviz-tui demo"
+            if starts
+            else "start one with: lossviz-tui train, or lossviz-tui demo",
+            "it will appear here by itself",
+        ]
+        return centred(size, sentences, scene.look)
     rows = scene.shown_runs
     if not rows:
-        sentences = [f"no run matches {_quoted(scene)}", "escape shows all of them"]
+        sentences = [
+            f"no run matches {_quoted(scene)}",
+            scene.hint("shows all of them", "set('back')"),
+        ]
         return centred(size, sentences, scene.look)
     canvas = Canvas(size)
     for text, column in _places(canvas.width).items():

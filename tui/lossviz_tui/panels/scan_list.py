@@ -10,7 +10,7 @@ from lossviz_tui.listing import ScanRow, scan_groups
 from lossviz_tui.navigation import scan_chosen, scan_moved
 from lossviz_tui.paint.cells import Canvas, Size, clean_text
 from lossviz_tui.paint.targets import Lines, Target
-from lossviz_tui.panels.texts import accent, age_text, muted, state_text, strong
+from lossviz_tui.panels.texts import accent, duration_text, muted, state_text, strong
 from lossviz_tui.scene import Scene
 
 _ONE_LINE_WIDTH = 60
@@ -83,11 +83,14 @@ def _draw_group(canvas: Canvas, line: int, scene: Scene, group: Sequence[ScanRow
     text += f" {100 * share:.0f}%" if _word(group) == "running" else ""
     places = [row.place for row in group if row.place]
     text += f" {min(places)}" if places and _word(group) == "queued" else ""
+    name = _group_name(scene, group)
     if canvas.width >= _ONE_LINE_WIDTH and (progress := _progress(scene, group)):
-        text += f", {progress}"
+        # Where there is no room for the name as well, the rate gives way, not the time left.
+        room = canvas.width - len(text) - len(name) - 5
+        text += f", {progress if len(progress) <= room else progress.rpartition(', ')[2]}"
     canvas.put_right(canvas.width, line, text, state_style)
     room_for_name = canvas.width - len(text) - 3
-    name = clean_text(_group_name(scene, group), room_for_name, ascii_only=look.is_ascii)
+    name = clean_text(name, room_for_name, ascii_only=look.is_ascii)
     canvas.put(1, line, name, style)
 
 
@@ -101,7 +104,7 @@ def _progress(scene: Scene, group: Sequence[ScanRow]) -> str:
         words.append(f"{row.images_per_second:,.0f} images/s")
     left = seconds_left(scene, row)
     if math.isfinite(left):
-        words.append(f"{age_text(left)} left")
+        words.append(f"{duration_text(left)} left")
     return ", ".join(words)
 
 

@@ -25,15 +25,16 @@ def side_by_side(
 ) -> list[Strip]:
     """The scan that was kept at the left, the one in focus at the right."""
     dims = {len(one.result.coordinates) for one in (picture, other)}
+    alone = scene.hint("shows this one alone", "set('back')")
     if len(dims) > 1:
-        sentences = ["a line and a plane have no scale in common", "esc shows this one alone"]
+        sentences = ["a line and a plane have no scale in common", alone]
         return centred(size, sentences, scene.look)
     if dims == {1}:
         return curve_view(scene, picture, (other, picture), size)
     if scene.selection.mode == "cut":
         return cut_view(scene, picture, size, other=other)
     if size[0] < _MIN_WIDTH:
-        sentences = [f"two planes need {_MIN_WIDTH} columns", "esc shows this one alone"]
+        sentences = [f"two planes need {_MIN_WIDTH} columns", alone]
         return centred(size, sentences, scene.look)
     return _planes(scene, picture, other, size)
 
@@ -82,7 +83,10 @@ def _foot(scene: Scene, picture: ScanPicture, other: ScanPicture, size: Size) ->
     width, height = size
     ascii_only = scene.look.is_ascii
     if scene.point is None:
-        words = "both on one colour scale; i shows values, b or esc this one alone"
+        values = scene.hint("shows values", "set('inspection_toggled')")
+        alone = scene.hint("this one alone", "set('beside_toggled')", "set('back')")
+        hints = ", ".join(filter(None, (values, alone)))
+        words = "; ".join(filter(None, ("both on one colour scale", hints)))
         return [
             text_line(fact_text(words, width, ascii_only=ascii_only), width, muted(scene.look))
         ]

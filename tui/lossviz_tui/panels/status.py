@@ -17,6 +17,12 @@ from lossviz_tui.scene import Scene
 _GPU_WIDTH = 110
 _GAP = "  "
 """From this width on there is room for what the GPU does."""
+_HINTS: dict[str, tuple[str, str]] = {
+    "failed": ("log", "the log"),
+    "crashed": ("log", "the log"),
+    "paused": ("pause", "go on"),
+}
+"""Action and what it is for, by the state of a run."""
 _PHASES: dict[int, str] = {Phase.EVALUATING: ", evaluating", Phase.SAVING: ", saving"}
 """What goes on between the last batch of an epoch and its record."""
 
@@ -58,13 +64,11 @@ def _draw_state(canvas: Canvas, scene: Scene) -> None:
     canvas.put_right(canvas.width, 0, right, muted(look))
     room = canvas.width - cell_len(right) - cell_len(text) - 3
     middle = f"{_epoch_text(scene)}  {view.path.name.removesuffix('.zarr')}"
-    hint = {"failed": "  w: the log", "crashed": "  w: the log", "paused": "  p: go on"}.get(
-        standing.word, ""
-    )
+    action, does = _HINTS.get(standing.word, ("", ""))
+    key = scene.key(action)
+    hint = f"  {key}: {does}" if key else ""
     if standing.word == "stalled" and len(standing.message) < room // 2:
         hint = f"  {standing.message}"
-    if standing.word == "paused" and scene.readonly:
-        hint = ""
     if standing.message and standing.word in EXPLAINED:
         middle = standing.message
     # The middle is cut, not the hint: the rest of the sentence is in the log.
@@ -93,11 +97,12 @@ def _percent_done(pulse: Pulse) -> int:
 def _right(scene: Scene, *, with_gpu: bool) -> list[str]:
     """Age of the newest committed data, and what the scans are doing."""
     parts: list[str] = []
-    running = [row for row in scene.scans if row.word in ("running", "queued", "interrupted")]
-    if running:
-        first = running[0]
+    going = [row for row in scene.scans if row.word in ("running", "queued", "interrupted")]
+    if going:
+        # What is computed says most; of what waits the one that comes next.
+        first = min(going, key=lambda row: (row.word != "running", row.place))
         share = f" {100 * first.share:.0f}%" if first.word == "running" else ""
-        more = f" +{len(running) - 1}" if len(running) > 1 else ""
+        more = f" +{len(going) - 1}" if len(going) > 1 else ""
         parts.append(f"scan {first.word}{share}{more}")
     if scene.view is not None and scene.view.num_waiting:
         have, total = len(scene.view.class_epochs), len(scene.view)

@@ -1,5 +1,6 @@
 """Small pieces of text all views share: ages, percents, states with a sign and a colour."""
 
+import math
 import textwrap
 
 from rich.cells import cell_len
@@ -21,6 +22,13 @@ EXPLAINED = ("failed", "crashed", "disk full", "paused")
 """States of a run whose reason matters more than what else there is to say of it."""
 _MAX_SENTENCE = 400
 _LONGEST = 1_000 * 86_400.0
+# Two units, seconds in the smaller one, how many of it are the larger one, seconds from which
+# on it is the next line's.
+_DURATIONS = (
+    ("ms", 1, 60, 600.0),
+    ("hm", 60, 60, 86_400.0),
+    ("dh", 3_600, 24, math.inf),
+)
 
 # Sign, ASCII sign, category of the colour (None: muted). Words, signs and colours all differ.
 _STATES: dict[str, tuple[str, str, int | None]] = {
@@ -59,6 +67,22 @@ def age_text(seconds: float) -> str:
         if seconds >= length:
             return f"{int(seconds / length)}{unit}"
     return f"{max(0, int(seconds))}s"
+
+
+def duration_text(seconds: float) -> str:
+    """How long something takes, rounded up: 59s, 1m 59s, 12m, 1h 59m, 1d 23h, 2d; "?"."""
+    if not seconds < _LONGEST:  # NaN too
+        return "?"
+    whole = math.ceil(max(0.0, seconds))
+    if whole < 60:
+        return f"{whole}s"
+    for units, step, ratio, limit in _DURATIONS:
+        count = -(-whole // step)
+        if count * step < limit:
+            large, small = divmod(count, ratio)
+            words = (f"{large}{units[0]}" * (large > 0), f"{small}{units[1]}" * (small > 0))
+            return " ".join(filter(None, words))
+    return "?"
 
 
 def muted(look: Look) -> Style:

@@ -11,10 +11,9 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from lossviz_tui.keys import KEYS, MAX_HELP, VIEW_NAMES, VIEW_TITLES, Key
+from lossviz_tui.keys import ASCII_ARROWS, KEYS, MAX_HELP, VIEW_NAMES, VIEW_TITLES, Key
 
 _KEYS_WIDTH = 7
-_ASCII_ARROWS = str.maketrans({"↑": "up", "↓": "dn", "←": "<-", "→": "->"})
 _TWO_COLUMNS = 80
 """Columns of the terminal from which on the keys stand in two, if their names are short."""
 _TEXT_WIDTH = 76
@@ -59,7 +58,7 @@ class HelpScreen(ModalScreen[None]):
         text = Text()
 
         def shown(key: Key) -> str:
-            return key.shown.translate(_ASCII_ARROWS) if self._ascii_only else key.shown
+            return key.shown.translate(ASCII_ARROWS) if self._ascii_only else key.shown
 
         title = VIEW_TITLES[VIEW_NAMES.index(self._view)]
         text.append(f"{title}\n", style="bold")

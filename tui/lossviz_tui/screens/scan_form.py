@@ -10,11 +10,19 @@ from lossviz_analysis.errors import LossvizError
 from lossviz_analysis.store.fields import StoreError, integer
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import DEFAULT_RANGE
+from lossviz_analysis.store.schema import RunState
 from lossviz_tui.asking import complete
-from lossviz_tui.costing import Measured, bytes_text, fitting, measured_costs, scan_seconds
+from lossviz_tui.costing import (
+    Measured,
+    bytes_text,
+    fitting,
+    measured_costs,
+    scan_seconds,
+    share_beside_training,
+)
 from lossviz_tui.launch import request_scan
 from lossviz_tui.paint.cells import clean_text
-from lossviz_tui.panels.texts import age_text
+from lossviz_tui.panels.texts import duration_text
 from lossviz_tui.remembering import recall, remember
 from lossviz_tui.scene import Scene
 from lossviz_tui.screens.form import ARROWS, Field, Form, end_of
@@ -91,6 +99,7 @@ class ScanForm(Form[str]):
         self._names = reader.description.class_names
         self._fields = Fields(reader, self._names)
         self._costs = measured_costs(reader)
+        self._is_trained = reader.head().state == RunState.RUNNING and reader.is_written()
         self._is_remembered = self._fields.restore(recall(FORM, reader.description.run_id))
         self._take_moment()
 
@@ -201,7 +210,8 @@ class ScanForm(Form[str]):
         if one is None or examples is None:
             return None, math.nan
         count, points = self._fields.num_scans, self._fields.num_points
-        return one, scan_seconds(one, count, points, examples)
+        share = share_beside_training(one, is_trained=self._is_trained)
+        return one, scan_seconds(one, count, points, examples, share=share)
 
     @property
     def _device(self) -> str:
@@ -216,10 +226,13 @@ class ScanForm(Form[str]):
             how += " with batch norm recomputed" * bool(self._costs and self._fields.recomputes)
             how += f" on {clean_text(device, 30)}" if self._costs and device != "auto" else ""
             return f"time and memory: not measured yet{how}"
+        share = share_beside_training(one, is_trained=self._is_trained)
         where = f" on {clean_text(one.hardware, 30)}" if one.hardware else ""
         memory = f", {bytes_text(one.num_bytes)} beside the data" if one.num_bytes else ""
         rate = f"{one.images_per_second:,.0f} images/s{where}, measured by an earlier scan"
-        return f"about {age_text(seconds)}{memory} ({rate})"
+        if share < 1:
+            rate += f"; at rest {100 * (1 - share):.0f} % of the time, for the training"
+        return f"about {duration_text(seconds)}{memory} ({rate})"
 
     def action_turn_page(self) -> None:
         """The other page."""
@@ -265,7 +278,7 @@ class ScanForm(Form[str]):
         _, seconds = self._measured()
         if seconds > _LONG_SECONDS and not self._is_sure:
             self._is_sure = True
-            self.complain(f"this takes about {age_text(seconds)}; enter again starts it")
+            self.complain(f"this takes about {duration_text(seconds)}; enter again starts it")
             return
         try:
             requests = complete(self._fields.wish(), self._reader)
