@@ -31,7 +31,7 @@ from lossviz_analysis.store.creation import create_run
 from lossviz_analysis.store.description import RunDescription
 from lossviz_analysis.store.lock import is_held, read_holder
 from lossviz_analysis.store.reader import RunReader
-from lossviz_analysis.store.schema import FIXED_COLUMNS, RunState
+from lossviz_analysis.store.schema import BALLAST_NAME, FIXED_COLUMNS, RunState
 from lossviz_analysis.store.writer import RunWriter
 from lossviz_trainer import RunRecorder, session
 from lossviz_trainer.loop import SCALAR_COLUMNS
@@ -546,6 +546,23 @@ def test_a_full_disk_costs_nothing_but_a_warning(path, monkeypatch, warned, wait
     assert state_of(path) == RunState.FINISHED
     assert len(warned()) == 1
     assert "disk is full" in warned()[0]
+
+
+def test_the_room_kept_back_is_given_for_the_end(path, monkeypatch, wait_for):
+    monkeypatch.setattr(session, "Backlog", partial(Backlog, retry_seconds=0.05))
+    real = RunWriter.commit_checkpoint
+
+    def commit(writer, *args, **more):
+        if (path / BALLAST_NAME).exists():
+            raise OSError(28, os.strerror(28))
+        return real(writer, *args, **more)
+
+    monkeypatch.setattr(RunWriter, "commit_checkpoint", commit)
+    run = RunRecorder.create(path, class_names=NAMES, strict=True)
+    run.save_checkpoint(model_of(), epoch=0)
+    wait_for(lambda: state_of(path) == RunState.DISK_FULL, "the run says so")
+    run.close()
+    assert [c.epoch for c in RunReader(path).checkpoints()] == [0]
 
 
 def test_the_end_does_not_wait_forever_for_a_full_disk(path, monkeypatch, warned):

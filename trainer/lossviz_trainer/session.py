@@ -195,6 +195,8 @@ class RunSession:
         self._has_ended = True
         self._ending.set()
         self._beating.join(BEAT_SECONDS)
+        # What it was kept for is now.
+        self.writer.ballast.drop()
         is_done = self._drained()
         left, dropped = self.backlog.waiting, self.backlog.dropped
         self.backlog.close(TROUBLED_SECONDS if is_done else LOOK_SECONDS)
