@@ -395,6 +395,27 @@ def test_open_refuses_a_run_of_other_classes(path, warned):
     assert "other classes" in warned()[0]
 
 
+@pytest.mark.parametrize("make", ["create", "open"])
+@pytest.mark.parametrize("classes", [3, 5])
+def test_no_weights_are_taken_from_a_run_that_was_refused(path, make, classes):
+    with RunRecorder.create(path, class_names=NAMES) as run:
+        run.save_checkpoint(model_of(), epoch=1)
+    model = nn.Linear(4, classes) if classes == 5 else model_of(1)
+    before = copy.deepcopy(model.state_dict())
+    with getattr(RunRecorder, make)(path, class_names=classes, model=model) as run:
+        assert run.restore(model) is None
+    assert same_bits(before, model.state_dict())
+
+
+def test_weights_are_taken_from_a_run_that_is_only_held(path):
+    with RunRecorder.create(path, class_names=NAMES) as run:
+        run.save_checkpoint(model_of(), epoch=1)
+        run.flush()
+        other = RunRecorder.open(path, class_names=NAMES)
+        assert not other.is_recording
+        assert restored(other, model_of(1)).epoch == 1
+
+
 def test_a_run_of_the_training_daemon_is_left_alone(path, warned):
     create_run(
         path,

@@ -10,7 +10,8 @@
 
 A recorder never ends or holds up the training it records. What goes wrong is logged once as a
 warning, by the logger `lossviz_trainer`; what cannot be written waits in memory; and a recorder
-that cannot open its run does nothing at all. `strict=True` raises instead.
+that cannot open its run does nothing at all. `strict=True` raises instead. The one exception is
+`restore`, which raises what keeps the loop from going on from the run's own weights.
 """
 
 import contextlib
@@ -83,6 +84,10 @@ Scalar: TypeAlias = float | Tensor
 Factory: TypeAlias = str | Callable[[], object]
 
 
+class _RefusedError(StoreError):
+    """What is at the path is not the run of this loop."""
+
+
 class RunRecorder:
     """The run of one training loop.
 
@@ -111,6 +116,8 @@ class RunRecorder:
         self._reporter = Reporter()
         self._session: RunSession | None = None
         self._finalizer: weakref.finalize[..., Any] | None = None
+        self._is_refused = False
+        """Whether what is at the path was found not to be the run of this loop."""
         self._counters = {split: ConfusionCounter(len(self.class_names)) for split in SPLITS}
         self._probe = LossProbe()
         self._trainable: frozenset[str] = frozenset()
@@ -165,7 +172,7 @@ class RunRecorder:
                 which is only importing a factory.
         """
         recorder = cls._new(path, class_names, strict=strict, rank=rank)
-        with recorder.guarded("the run is not recorded"):
+        with recorder._opening():
             recorder._know(model)
             description = recorder._describe(
                 class_names,
@@ -178,7 +185,7 @@ class RunRecorder:
                 factory=factory,
             )
             if recorder._rank == 0:
-                create_run(recorder.path, description)
+                recorder._create(description)
                 recorder._begin(retention)
         return recorder
 
@@ -209,7 +216,7 @@ class RunRecorder:
                 which is only importing a factory.
         """
         recorder = cls._new(path, (), strict=strict, rank=rank)
-        with recorder.guarded("the run is not recorded"):
+        with recorder._opening():
             recorder._know(model)
             recorder._take_classes(_description_of_recorded(recorder.path).class_names)
             if recorder._rank == 0:
@@ -256,9 +263,8 @@ class RunRecorder:
             The recorder; one that does nothing where the run cannot be written.
 
         Raises:
-            StoreError: It cannot be written, and `strict` is set.
-            LossvizError: This is the scan worker, which is only importing a factory; or an
-                argument is wrong, and `strict` is set.
+            LossvizError: It cannot be written, or an argument is wrong, and `strict` is set;
+                or this is the scan worker, which is only importing a factory.
         """
         if not (run_path(path) / "zarr.json").is_file():
             return cls.create(
@@ -276,15 +282,10 @@ class RunRecorder:
                 rank=rank,
             )
         recorder = cls._new(path, class_names, strict=strict, rank=rank)
-        with recorder.guarded("the run is not recorded"):
+        with recorder._opening():
             recorder._know(model)
             recorder._take_classes(names_of(class_names))
-            found = _description_of_recorded(recorder.path).class_names
-            if found != recorder.class_names:
-                raise StoreError(
-                    f"{recorder.path} is a run of other classes ({len(found)}: "
-                    f"{', '.join(found[:3])}, ...); choose another name"
-                )
+            recorder._check_classes(_description_of_recorded(recorder.path).class_names)
             if recorder._rank == 0:
                 recorder._begin(retention)
         return recorder
@@ -494,15 +495,17 @@ class RunRecorder:
             with_rng: Whether to set the random generators, on rank 0, whose states they are.
 
         Returns:
-            Where the loop stands; None where the run has no checkpoint.
+            Where the loop stands; None where the run has no checkpoint, and where what is at
+            the path was refused: its weights are none of this loop's.
 
         Raises:
-            LossvizError: No checkpoint can be read, or it belongs to another model: going on
-                from other weights than those of the run would not be what was asked for.
+            LossvizError: No checkpoint can be read, or it belongs to another model, also
+                without `strict`: going on from other weights than those of the run would not
+                be what was asked for.
         """
-        reader = RunReader(self.path)
-        if not (self.path / "zarr.json").is_file():
+        if self._is_refused or not (self.path / "zarr.json").is_file():
             return None
+        reader = RunReader(self.path)
         damage: StoreError | None = None
         for info in reversed(reader.checkpoints()):
             try:
@@ -611,6 +614,31 @@ class RunRecorder:
         rank = current_rank() if rank is None else rank
         return cls(run_path(path), names, strict=strict, rank=rank)
 
+    @contextlib.contextmanager
+    def _opening(self) -> Generator[None]:
+        """Guard the opening of the run, and remember whether what is there was refused.
+
+        Raises:
+            _RefusedError: It was, and `strict` is set.
+        """
+        with self.guarded("the run is not recorded"):
+            try:
+                yield
+            except _RefusedError:
+                self._is_refused = True
+                raise
+
+    def _create(self, description: RunDescription) -> None:
+        """Create the run.
+
+        Raises:
+            _RefusedError: It cannot be; if something is there, it is another run.
+        """
+        try:
+            create_run(self.path, description)
+        except StoreError as error:
+            raise _RefusedError(str(error)) from error
+
     def _begin(self, retention: Retention | None) -> None:
         """Open the run.
 
@@ -637,6 +665,18 @@ class RunRecorder:
     def _take_classes(self, names: tuple[str, ...]) -> None:
         self.class_names = names
         self._counters = {split: ConfusionCounter(len(names)) for split in SPLITS}
+
+    def _check_classes(self, found: tuple[str, ...]) -> None:
+        """Compare the classes of the run that is there with those of the loop.
+
+        Raises:
+            _RefusedError: They are others.
+        """
+        if found != self.class_names:
+            raise _RefusedError(
+                f"{self.path} is a run of other classes ({len(found)}: "
+                f"{', '.join(found[:3])}, ...); choose another name"
+            )
 
     def _describe(
         self,
@@ -751,11 +791,12 @@ def _description_of_recorded(path: Path) -> RunDescription:
     """The description of a run to go on with.
 
     Raises:
-        StoreError: There is none, or the training daemon trains it.
+        StoreError: There is none.
+        _RefusedError: The training daemon trains it.
     """
     found = read_description(path)
     if not is_recorded(found):
-        raise StoreError(
+        raise _RefusedError(
             f"{path} is a run that `lossviz-tui train` trains, with columns and a model of its "
             "own; choose another name"
         )
