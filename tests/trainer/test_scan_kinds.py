@@ -21,7 +21,7 @@ from lossviz_analysis.store.schema import ScanState
 from lossviz_analysis.store.writer import RunWriter
 from lossviz_analysis.weightspace.evaluator import PointEvaluator
 from lossviz_trainer import pool as pool_module
-from lossviz_trainer import scan_axes
+from lossviz_trainer import scan_axes, scan_setup, scan_trial
 from lossviz_trainer.datasets.npz import load_npz
 from lossviz_trainer.device import choose_devices
 from lossviz_trainer.models import build_model
@@ -327,7 +327,8 @@ def test_a_cancel_is_heard_within_a_chunk(run, serve, monkeypatch, what):
 
     def is_cancelled(writer):
         heard.append(1)
-        if len(heard) == (2 if what == "directions" else 12):
+        has_begun = bool(scan.report().forward)
+        if len(heard) > 1 and has_begun == (what == "cells"):
             cancel(writer.folder)
         return honest(writer)
 
@@ -343,6 +344,37 @@ def test_a_cancel_is_heard_within_a_chunk(run, serve, monkeypatch, what):
     monkeypatch.setattr(ScanWriter, "is_cancelled", honest)
     serve(run)
     assert scan.head().state == ScanState.DONE
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "changes"),
+    [
+        (scan_trial, "find_span", {"auto_span": True}),
+        (scan_trial, "sentinel_deviation", {"precision": "fast"}),
+        (scan_axes, "principal_components", {"trajectory": WAY}),
+        (scan_axes, "project", {"trajectory": WAY}),
+        (scan_setup, "best_micro_batch", {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_cancel_is_heard_while_a_scan_is_set_up(
+    run, serve, monkeypatch, place, name, changes
+):
+    monkeypatch.setattr("lossviz_trainer.scanning.LOOK_SECONDS", 0.0)
+    honest, ends = getattr(place, name), []
+
+    def cancelled(*given, **options):
+        cancel(scan.folder)
+        found = honest(*given, **options)
+        ends.append(name)
+        return found
+
+    monkeypatch.setattr(place, name, cancelled)
+    axis = pca(1) if name == "principal_components" else ego(1)
+    scan = ScanReader(run, submit(run, ask(axis, **changes, **LAST)))
+    serve(run)
+    assert scan.head().state == ScanState.CANCELLED
+    assert ends == []
 
 
 def test_a_final_scan_is_the_same_to_the_bit(run, scanned):

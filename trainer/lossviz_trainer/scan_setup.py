@@ -87,7 +87,8 @@ def set_up(
         writer: Holds the scan's lock; its cells are there afterwards.
         request: What is asked for.
         device: Where the directions are made.
-        on_batch: Called now and then while they are; what it raises comes through.
+        on_batch: Called now and then, also by the evaluators of the setup; what it raises
+            comes through.
 
     Returns:
         The setup, and sentences for people about what was chosen or given up.
@@ -98,7 +99,7 @@ def set_up(
     found = attach(bench, writer.folder.name, request, device)
     if found is not None:
         writer.resume(found.geometry)
-        return found, []
+        return replace(found, origin=replace(found.origin, on_batch=on_batch)), []
     return _begin(writer, request, replace(_origin(bench, request, device), on_batch=on_batch))
 
 
@@ -301,10 +302,14 @@ def make_engine(setup: Setup) -> Running:
         exact = make_evaluator(origin, setup.request, setup.directions, "exact")
     key = (origin.device, arithmetic)
     if key not in origin.bench.rates:
-        evaluator.move_to((0.0,) * len(setup.directions))
-        origin.bench.rates[key] = best_micro_batch(
-            evaluator, setup.splits[0], time.perf_counter
-        )
+        try:
+            evaluator.move_to((0.0,) * len(setup.directions))
+            origin.bench.rates[key] = best_micro_batch(
+                evaluator, setup.splits[0], time.perf_counter
+            )
+        except BaseException:
+            evaluator.close()
+            raise
     best, rate = origin.bench.rates[key]
     evaluator.micro_batch = setup.micro_batch or best
     engine = Engine(

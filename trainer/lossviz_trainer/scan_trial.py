@@ -66,7 +66,7 @@ def make_evaluator(
     layout = cell_layout(request.num_points, len(request.splits), examples.num_classes)
     usual = (micro_batch_for(origin.device), 0.0)
     micro_batch, _ = origin.bench.rates.get((origin.device, arithmetic), usual)
-    return PointEvaluator(
+    evaluator = PointEvaluator(
         origin.movable,
         directions,
         dtype=origin.dtype,
@@ -79,6 +79,8 @@ def make_evaluator(
         clock=time.perf_counter,
         fast_dtype=fast_dtype,
     )
+    evaluator.before_batch = origin.on_batch
+    return evaluator
 
 
 def _statistics(origin: Origin, request: ScanRequest) -> Frozen | Recompute | Interpolate:

@@ -125,7 +125,6 @@ def compute(
         setup, notes = set_up(bench, writer, request, devices[0], attention)
         planner = _planner(setup, writer)
         with _workforce(bench, writer, setup, devices) as force:
-            force.running.evaluator.before_batch = attention
             report = _first_report(setup, force, notes, seconds=time.monotonic() - began)
             writer.report(report)
             writer.flush(force=True)
