@@ -249,6 +249,26 @@ def test_the_span_is_found_recorded_and_said(run, scanned):
     assert all(np.array_equal(a, b) for a, b in zip(coordinates, again, strict=True))
 
 
+@pytest.mark.parametrize("orthonormalise", [False, True])
+def test_the_search_along_random_directions_begins_at_the_distance_they_bear(
+    run, scanned, orthonormalise
+):
+    plane = ask(gaussian(0), gaussian(1), auto_span=True, examples=50, **LAST)
+    geometry = scanned(run, replace(plane, orthonormalise=orthonormalise)).geometry()
+    assert geometry is not None
+    span = geometry.provenance["span"]
+    first = abs(span["probes"][0][1])
+    assert 0.1 < span["chosen"] / first < 10
+    assert len(span["probes"]) < 16
+
+
+def test_at_chance_the_range_is_the_one_that_was_asked_for(run, scanned, monkeypatch):
+    monkeypatch.setattr("lossviz_analysis.surfaces.span._LEAST_RISE", 2.0)
+    scan = scanned(run, ask(ego(3), auto_span=True, **LAST))
+    assert scan.coordinates()[0].tolist() == [-0.1, 0.0, 0.1]
+    assert any("span 0.1 as given" in note for note in scan.report().notes)
+
+
 def test_the_centre_is_stored_on_the_grid_and_off_it(taught, run, scanned):
     on = scanned(run, ask(gaussian(0), split="both", **LAST)).report().centre
     off = scanned(run, ask(gaussian(0), points=(4,), split="both", **LAST)).report().centre

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -35,7 +35,10 @@ SENTINEL_EXAMPLES = 1_000
 FIRST_LAYER_BYTES = 2**29
 MAX_SPAN_PROBES = 24
 BEARABLE_SHARE = 0.005
-"""Of |w|: spans found on a ResNet20 and a perceptron were 0.003 and 0.02 of it."""
+"""Of |w|, along directions made of gradients: spans found on a ResNet20 and a perceptron were
+0.003 and 0.02 of it."""
+BEARABLE_RANDOM_SHARE = 1.0
+"""Likewise along random directions: as far as Li et al. (2018) look."""
 
 
 def make_evaluator(
@@ -146,6 +149,8 @@ class Trial:
             )
         finally:
             evaluator.close()
+        if search.outcome == "at chance":
+            search = replace(search, span=self.request.ranges[0][1])
         notes.append(search.describe())
         record = {
             "chosen": search.span,
@@ -157,7 +162,9 @@ class Trial:
         """Where the search begins: at a distance that many models can just about bear."""
         longest = max(float(d.double().norm()) for d in self.directions)
         weights = float(self.origin.movable.base.double().norm())
-        guess = BEARABLE_SHARE * weights / longest if longest > 0 else 0.0
+        is_random = all(spec.kind == "gaussian" for spec in self.request.directions)
+        share = BEARABLE_RANDOM_SHARE if is_random else BEARABLE_SHARE
+        guess = share * weights / longest if longest > 0 else 0.0
         return guess if 0 < guess < math.inf else self.request.ranges[0][1]
 
     def check_fast(
