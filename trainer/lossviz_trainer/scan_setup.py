@@ -91,7 +91,8 @@ def set_up(
             comes through.
 
     Returns:
-        The setup, and sentences for people about what was chosen or given up.
+        The setup, and sentences for people about what was chosen or given up; also those of
+        the worker before.
 
     Raises:
         LossvizError: It cannot be computed as asked.
@@ -99,7 +100,8 @@ def set_up(
     found = attach(bench, writer.folder.name, request, device)
     if found is not None:
         writer.resume(found.geometry)
-        return replace(found, origin=replace(found.origin, on_batch=on_batch)), []
+        said = ScanReader(bench.reader.path, writer.folder.name).report().notes
+        return replace(found, origin=replace(found.origin, on_batch=on_batch)), list(said)
     return _begin(writer, request, replace(_origin(bench, request, device), on_batch=on_batch))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lossviz_analysis.store.requests import ScanRequest
-from lossviz_analysis.store.scan_report import ScanReport
+from lossviz_analysis.store.scan_report import MAX_NOTES, ScanReport
 from lossviz_analysis.store.scan_writer import ScanWriter
 from lossviz_analysis.store.schema import ScanState
 from lossviz_analysis.weightspace.planner import Planner
@@ -301,7 +301,8 @@ def _later(report: ScanReport, force: _Force, progress: _Progress) -> ScanReport
         images_per_second=progress.rate,
         seconds=report.seconds
         | {"computing": time.monotonic() - progress.started, "resting": progress.rested},
-        notes=tuple(notes),
+        # Who goes on may have the same to say as who began.
+        notes=tuple(dict.fromkeys(notes))[:MAX_NOTES],
     )
 
 
