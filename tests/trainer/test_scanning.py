@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.lock import WriterLock, is_held
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import DirectionSpec, Normalisation, ScanRequest
@@ -404,6 +405,20 @@ def test_who_goes_on_keeps_what_was_said_and_says_it_once(run, serve, monkeypatc
     assert any(note.startswith("span ") for note in before)
     serve(run)
     assert scan.report().notes == before
+
+
+def test_a_worker_goes_on_with_directions_larger_than_a_reader_holds(run, serve, monkeypatch):
+    monkeypatch.setattr("lossviz_analysis.store.scans.MAX_RESULT_BYTES", 100_000)
+    scan = scan_of(run, ask(gaussian(0)))
+    interrupted_after(run, scan, 1)
+    with pytest.raises(StoreError, match="declares directions of 394634 values"):
+        scan.directions()
+    serve(run)
+    assert state_of(scan) == ScanState.DONE
+    again = DirectionSpec(kind="file", normalise="none", file=str(scan.folder), component=1)
+    other = scan_of(run, ask(again))
+    serve(run)
+    assert state_of(other) == ScanState.DONE
 
 
 def test_a_micro_batch_beyond_belief_is_measured_anew(run, serve):

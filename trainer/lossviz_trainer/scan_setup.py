@@ -134,7 +134,8 @@ def attach(
     chunks = {s: e.num_chunks for s, e in zip(request.splits, splits, strict=True)}
     if chunks != geometry.chunks:
         return None
-    rows = torch.from_numpy(stored.directions().copy()).to(origin.movable.base)
+    base = origin.movable.base
+    rows = torch.from_numpy(stored.directions(base.numel()).copy()).to(base)
     word = str(geometry.provenance.get("arithmetic", "exact"))
     return Setup(
         request=request,
