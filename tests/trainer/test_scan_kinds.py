@@ -21,13 +21,14 @@ from lossviz_analysis.store.schema import ScanState
 from lossviz_analysis.store.writer import RunWriter
 from lossviz_analysis.weightspace.evaluator import PointEvaluator
 from lossviz_trainer import pool as pool_module
-from lossviz_trainer import scan_axes, scan_setup, scan_trial
+from lossviz_trainer import scan_axes, scan_setup, scan_trial, scanning
 from lossviz_trainer.datasets.npz import load_npz
 from lossviz_trainer.device import choose_devices
 from lossviz_trainer.models import build_model
 from lossviz_trainer.resident import move_to_device
 from lossviz_trainer.sentinels import sentinel_points
 from lossviz_trainer.state import capture
+from lossviz_trainer.workbench import Workbench
 
 
 def ego(label):
@@ -453,6 +454,25 @@ def test_what_a_scan_costs_is_told_before_and_after(run, scanned):
     assert report.micro_batch > 0
     assert report.forward
     assert report.seconds["setup"] > 0
+
+
+@pytest.mark.parametrize(
+    ("names", "shares"), [("cpu", 1), ("cpu,cpu,cpu", 1), ("cuda:0,cuda:1", 2), ("cuda,cpu", 1)]
+)
+def test_the_estimate_counts_processes_on_one_cpu_as_one(run, monkeypatch, names, shares):
+    monkeypatch.setattr(scan_setup, "best_micro_batch", lambda *_: (50, 1_000.0))
+    found = tuple(torch.device(name) for name in names.split(","))
+    bench, device = Workbench(run), torch.device("cpu")
+    scan = ScanReader(run, submit(run, ask(gaussian(0), examples=50, **LAST)))
+    writer = ScanWriter(scan.folder)
+    setup, _ = scan_setup.set_up(bench, writer, writer.claim(), device)
+    running = scan_setup.make_engine(setup)
+    force = scanning._Force(running, None, found)
+    report = scanning._first_report(setup, force, [], seconds=0.0)
+    writer.release()
+    running.engine.close()
+    assert report.bare_images_per_second == 1_000.0 * shares
+    assert report.estimated_seconds == 3 * 50 / (1_000.0 * shares)
 
 
 def test_a_class_has_its_gradient_taken_once_for_all_scans_of_a_checkpoint(

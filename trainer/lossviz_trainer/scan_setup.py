@@ -282,7 +282,7 @@ class Running:
     engine: Engine
     evaluator: PointEvaluator
     bare_rate: float
-    """Images a second of the forward pass alone."""
+    """Images a second of the forward pass alone, with all threads of this process."""
     num_bytes: int
 
 

@@ -28,7 +28,7 @@ class ScanReport:
     images_per_second: float = 0.0
     """Over this worker's time on the scan."""
     bare_images_per_second: float = 0.0
-    """Of nothing but the same forward pass, measured just before."""
+    """Of nothing but the same forward pass, measured just before; all devices together."""
     num_bytes: int = 0
     """Memory the scan was estimated to need on the device."""
     estimated_seconds: float = 0.0
