@@ -308,9 +308,18 @@ def test_out_of_tolerance_a_fast_scan_becomes_an_exact_one_and_says_so(
     run, scanned, monkeypatch
 ):
     monkeypatch.setattr("lossviz_trainer.sentinels.RELATIVE_TOLERANCE", -1.0)
+    honest = scan_trial.Trial.check_fast
+    # As where 16 bits are fast, whatever this machine is.
+    monkeypatch.setattr(
+        scan_trial.Trial, "check_fast", lambda *given: (honest(*given)[0], torch.bfloat16)
+    )
     exact = scanned(run, ask(gaussian(0), **LAST))
     fast = scanned(run, ask(gaussian(0), precision="fast", **LAST))
     assert fast.report().precision == "exact"
+    for scan in (exact, fast):
+        geometry = scan.geometry()
+        assert geometry is not None
+        assert geometry.provenance["compute_dtype"] == "float32"
     assert any("too much, so this scan is exact" in note for note in fast.report().notes)
     assert fast.cells().tobytes() == exact.cells().tobytes()
 

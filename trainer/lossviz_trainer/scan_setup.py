@@ -217,8 +217,9 @@ def _begin(writer: ScanWriter, request: ScanRequest, origin: Origin) -> tuple[Se
     deviation: Deviation | None = None
     compute_dtype = origin.dtype
     if request.precision == "fast":
-        deviation, compute_dtype = trial.check_fast(points_of(coordinates), request.points)
-        arithmetic = "fast" if deviation.is_within else "exact"
+        deviation, fast_dtype = trial.check_fast(points_of(coordinates), request.points)
+        if deviation.is_within:
+            arithmetic, compute_dtype = "fast", fast_dtype
         notes.append(deviation.sentence)
     geometry = ScanGeometry(
         class_names=bench.reader.description.class_names,
