@@ -33,7 +33,7 @@ from lossviz_analysis.store.lock import is_held, read_holder
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.schema import BALLAST_NAME, FIXED_COLUMNS, RunState
 from lossviz_analysis.store.writer import RunWriter
-from lossviz_trainer import RunRecorder, session
+from lossviz_trainer import RunRecorder, recorder, session
 from lossviz_trainer.loop import SCALAR_COLUMNS
 from lossviz_trainer.packing import Packer, unpack
 from lossviz_trainer.recorder import STANDARD_COLUMNS
@@ -771,6 +771,18 @@ def test_other_ranks_write_nothing(path, warned):
         use_everything(run, model_of())
     assert not path.exists()
     assert warned() == []
+
+
+def test_an_epoch_that_is_not_gathered_leaves_no_counts_to_the_next(path, monkeypatch):
+    gathered = []
+    monkeypatch.setattr(recorder, "is_distributed", lambda: True)
+    monkeypatch.setattr(recorder, "summed", lambda counts: gathered.append(counts) or counts)
+    with RunRecorder.open(path, class_names=NAMES, rank=1, strict=True) as run:
+        run.count("test", [0, 1], [0, 1])
+        run.log_epoch(1)
+        run.count("test", [2], [2])
+        run.log_epoch(2, gather=True)
+    assert [counts[1].tolist() for counts in gathered] == [[[0, 0, 0], [0, 0, 0], [0, 0, 1]]]
 
 
 RANKS = """

@@ -391,7 +391,8 @@ class RunRecorder:
             scalars: Values of columns. Those not given are filled in where they follow from
                 something else (accuracies from the counts, the norm of the weights from the
                 model, the duration from the clock), and are otherwise NaN.
-            gather: Add the counts of all ranks, which must then all call this together.
+            gather: Add the counts of all ranks, which must then all call this together;
+                without it those of other ranks are dropped.
             **more: Further values of columns, such as `test_loss=0.3`.
 
         Raises:
@@ -399,6 +400,9 @@ class RunRecorder:
         """
         session = self._here()
         if session is None and not gather:
+            # Counted on another rank for nothing; they are not of the next epoch.
+            for counter in self._counters.values():
+                counter.drop()
             return
         with self.guarded("an epoch was not recorded"):
             counts, errors = self._counts({"train": train, "test": test})
