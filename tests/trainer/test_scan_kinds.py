@@ -534,6 +534,16 @@ def test_nothing_is_made_ahead_while_the_run_is_trained(run, serve, monkeypatch)
     assert made == []
 
 
+def test_a_worker_that_waits_looks_seldom_whether_the_run_is_trained(run, serve, monkeypatch):
+    looked = []
+    monkeypatch.setattr(
+        "lossviz_trainer.duty.DutyCycle._look", lambda _: looked.append(1) or True
+    )
+    submit(run, ask(ego(1), points=(2,), **LAST))
+    serve(run, idle_seconds=0.5)
+    assert len(looked) <= 2
+
+
 def test_a_scan_asked_for_meanwhile_comes_before_what_is_made_ahead(run, serve, monkeypatch):
     honest = scan_axes.ego_directions
     later = []

@@ -103,14 +103,14 @@ class _Queue:
 
 def _serve(run: Path, bench: Workbench, stop: StopFlag, idle_seconds: float) -> None:
     idle_since = time.monotonic()
-    queue, is_warm = _Queue(run), False
+    queue, training, is_warm = _Queue(run), DutyCycle(run), False
     while not stop() and (idle := time.monotonic() - idle_since) < idle_seconds:
         scans = queue.waiting()
         if not scans:
             if is_warm and idle >= COOL_SECONDS:
                 bench.cool_down()
                 is_warm = False
-            if not _work_ahead(bench, queue, stop):
+            if not _work_ahead(bench, queue, stop, training):
                 time.sleep(POLL_SECONDS)
             continue
         is_warm = True
@@ -131,13 +131,13 @@ class _WantedError(Exception):
     """There is something better to do."""
 
 
-def _work_ahead(bench: Workbench, queue: _Queue, stop: StopFlag) -> bool:
+def _work_ahead(bench: Workbench, queue: _Queue, stop: StopFlag, training: DutyCycle) -> bool:
     """Do a piece of what the next scan may need, unless the run is being trained.
 
     Returns:
         Whether something was done, or is to be done now.
     """
-    if bench.ahead is None or DutyCycle(bench.reader.path).is_trained():
+    if bench.ahead is None or training.is_trained():
         return False
 
     def look() -> None:
