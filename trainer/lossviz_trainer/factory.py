@@ -25,7 +25,7 @@ from typing import Any, cast
 
 import platformdirs
 
-from lossviz_analysis.errors import LossvizError
+from lossviz_analysis.errors import LossvizError, describe
 from lossviz_analysis.store.description import RunDescription
 
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -278,10 +278,7 @@ def build(factory: FactoryReference) -> tuple[Any, Any, Any]:
     except LossvizError:
         raise
     except (Exception, SystemExit) as error:
-        first_line = (str(error).strip().splitlines() or [""])[0]
-        raise LossvizError(
-            f"the factory {factory.name!r} failed: {type(error).__name__}: {first_line}"
-        ) from error
+        raise LossvizError(f"the factory {factory.name!r} failed: {describe(error)}") from error
     parts: Any = made
     if all(hasattr(made, name) for name in ("model", "train", "test")) and not isinstance(
         made, tuple

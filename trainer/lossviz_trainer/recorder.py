@@ -509,23 +509,16 @@ class RunRecorder:
         """
         if self._is_refused or not (self.path / "zarr.json").is_file():
             return None
-        reader = RunReader(self.path)
-        damage: StoreError | None = None
-        for info in reversed(reader.checkpoints()):
-            try:
-                content = reader.checkpoint(info.number)
-            except StoreError as error:
-                self._reporter.say(
-                    "a checkpoint is damaged, the one before is taken", str(error)
-                )
-                damage = error
-                continue
-            return put_back(
-                content, model, optimizer, scheduler, with_rng=with_rng and self._rank == 0
+        content = RunReader(self.path).newest_sound(
+            lambda damage: self._reporter.say(
+                "a checkpoint is damaged, the one before is taken", str(damage)
             )
-        if damage is not None:
-            raise damage
-        return None
+        )
+        if content is None:
+            return None
+        return put_back(
+            content, model, optimizer, scheduler, with_rng=with_rng and self._rank == 0
+        )
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything handed over is on disk.

@@ -17,6 +17,7 @@ from lossviz_analysis.store.scans import ScanReader
 from lossviz_analysis.store.schema import cell_layout
 from lossviz_analysis.weightspace.evaluator import (
     PointEvaluator,
+    Precision,
     best_micro_batch,
     forward_bytes,
 )
@@ -26,7 +27,7 @@ from lossviz_analysis.weightspace.planner import Task
 from lossviz_analysis.weightspace.scan import Engine, ScanProblem, totals_of
 from lossviz_analysis.weightspace.vector import MovableModel
 from lossviz_trainer.scan_axes import Origin, make_axes
-from lossviz_trainer.scan_trial import Arithmetic, Trial, make_evaluator
+from lossviz_trainer.scan_trial import Trial, make_evaluator
 from lossviz_trainer.sentinels import Deviation
 from lossviz_trainer.workbench import Workbench
 
@@ -51,7 +52,7 @@ class Setup:
     directions: tuple[Tensor, ...]
     coordinates: tuple[np.ndarray, ...]
     splits: tuple[Examples, ...]
-    arithmetic: Arithmetic
+    arithmetic: Precision
     micro_batch: int | None = None
     """With which the scan has begun, so that what is left gets the same bits."""
 
@@ -198,7 +199,7 @@ def _begin(writer: ScanWriter, request: ScanRequest, origin: Origin) -> tuple[Se
     splits = _splits(bench, request, origin)
     axes = make_axes(origin, request)
     notes: list[str] = []
-    arithmetic: Arithmetic = "exact" if request.precision == "fast" else request.precision
+    arithmetic: Precision = "exact" if request.precision == "fast" else request.precision
     ranges, span = request.ranges, {}
     with_confusion = cell_layout(
         request.num_points, len(request.splits), splits[0].num_classes
@@ -264,7 +265,7 @@ def _ranges_of_the_way(
     return tuple(found)
 
 
-def _provenance(origin: Origin, arithmetic: Arithmetic) -> dict[str, Any]:
+def _provenance(origin: Origin, arithmetic: Precision) -> dict[str, Any]:
     device = origin.device
     return {
         "checkpoint_digest": origin.digest,

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from lossviz_analysis.weightspace.evaluator import (
     Frozen,
     Interpolate,
     PointEvaluator,
+    Precision,
     Recompute,
 )
 from lossviz_analysis.weightspace.examples import Examples
@@ -25,8 +26,6 @@ from lossviz_trainer.device import micro_batch_for
 from lossviz_trainer.packing import to_tensor
 from lossviz_trainer.scan_axes import Origin, other_checkpoint
 from lossviz_trainer.sentinels import Deviation, sentinel_deviation
-
-Arithmetic = Literal["exact", "fast", "float64"]
 
 SPAN_EXAMPLES = 250
 """Examples of the first split with which a span is probed, at most: a dozen points come before
@@ -45,7 +44,7 @@ def make_evaluator(
     origin: Origin,
     request: ScanRequest,
     directions: tuple[Tensor, ...],
-    arithmetic: Arithmetic,
+    arithmetic: Precision,
     fast_dtype: torch.dtype | None = None,
 ) -> PointEvaluator:
     """Something that can be moved over the plane and asked for sums.

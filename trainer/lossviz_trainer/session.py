@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossviz_analysis.errors import LossvizError
+from lossviz_analysis.errors import LossvizError, describe
 from lossviz_analysis.store.backlog import Backlog
 from lossviz_analysis.store.control import Wish
 from lossviz_analysis.store.fields import StoreError
@@ -66,12 +66,6 @@ class Reporter:
             self.say(what, str(error))
         else:
             self.say(what, describe(error), error=error)
-
-
-def describe(error: BaseException) -> str:
-    """An exception in one line: its type and the first line of its message."""
-    first_line = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
 
 
 @dataclass(frozen=True, kw_only=True)

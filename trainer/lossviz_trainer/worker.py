@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from lossviz_analysis.errors import LossvizError
+from lossviz_analysis.errors import LossvizError, describe
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.lock import LockHeldError, WriterLock
 from lossviz_analysis.store.requests import ScanRequest
@@ -204,15 +204,10 @@ def _compute(
         if is_disk_full(error):
             raise
         log.exception("scan failed")
-        return ScanState.FAILED, _sentence(error)
+        return ScanState.FAILED, f"{describe(error)} (the worker's log has the rest)"
     except Exception as error:
         log.exception("scan failed")
-        return ScanState.FAILED, _sentence(error)
-
-
-def _sentence(error: Exception) -> str:
-    first_line = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first_line} (the worker's log has the rest)"
+        return ScanState.FAILED, f"{describe(error)} (the worker's log has the rest)"
 
 
 def _finish(writer: ScanWriter, state: ScanState, sentence: str, stop: StopFlag) -> None:
