@@ -223,6 +223,21 @@ def _make_key(path: Path) -> None:
         partial.unlink()
 
 
+def refer_to(description: RunDescription, factory: str | Callable[[], object]) -> None:
+    """Have a new run name its factory, sealed.
+
+    Args:
+        description: Of the run; changed in place.
+        factory: See `FactoryReference.of`.
+
+    Raises:
+        LossvizError: It could not be found again; the description is then as it was.
+    """
+    reference = FactoryReference.of(factory)
+    signed = seal(description.run_id, reference)
+    description.model.update(factory=reference.name, factory_path=reference.folder, seal=signed)
+
+
 def reference_in(description: RunDescription) -> FactoryReference:
     """The factory a run names.
 
