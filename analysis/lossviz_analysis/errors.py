@@ -1,4 +1,4 @@
-"""The one base class of everything a user can cause."""
+"""The one base class of everything a user can cause, and how anything else is said."""
 
 
 class LossvizError(Exception):
@@ -8,3 +8,9 @@ class LossvizError(Exception):
     standard error, and leave with a non-zero exit code; whatever is not a LossvizError is a
     defect of ours.
     """
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line: its type and the first line of its message."""
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__

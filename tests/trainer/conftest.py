@@ -1,6 +1,7 @@
 """Small models with batch norm, and digits on the device."""
 
 import dataclasses
+import logging
 import os
 import shutil
 import signal
@@ -149,3 +150,16 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
     yield go
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where a run is to be recorded."""
+    return tmp_path / "run.zarr"
+
+
+@pytest.fixture
+def warned(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """What the recorder warned of so far."""
+    caplog.set_level(logging.WARNING, "lossviz_trainer")
+    return lambda: [r.getMessage() for r in caplog.records if r.name == "lossviz_trainer"]

@@ -21,13 +21,14 @@ from lossviz_analysis.store.schema import ScanState
 from lossviz_analysis.store.writer import RunWriter
 from lossviz_analysis.weightspace.evaluator import PointEvaluator
 from lossviz_trainer import pool as pool_module
-from lossviz_trainer import scan_axes
+from lossviz_trainer import scan_axes, scan_setup, scan_trial, scanning
 from lossviz_trainer.datasets.npz import load_npz
 from lossviz_trainer.device import choose_devices
 from lossviz_trainer.models import build_model
 from lossviz_trainer.resident import move_to_device
 from lossviz_trainer.sentinels import sentinel_points
 from lossviz_trainer.state import capture
+from lossviz_trainer.workbench import Workbench
 
 
 def ego(label):
@@ -249,6 +250,26 @@ def test_the_span_is_found_recorded_and_said(run, scanned):
     assert all(np.array_equal(a, b) for a, b in zip(coordinates, again, strict=True))
 
 
+@pytest.mark.parametrize("orthonormalise", [False, True])
+def test_the_search_along_random_directions_begins_at_the_distance_they_bear(
+    run, scanned, orthonormalise
+):
+    plane = ask(gaussian(0), gaussian(1), auto_span=True, examples=50, **LAST)
+    geometry = scanned(run, replace(plane, orthonormalise=orthonormalise)).geometry()
+    assert geometry is not None
+    span = geometry.provenance["span"]
+    first = abs(span["probes"][0][1])
+    assert 0.1 < span["chosen"] / first < 10
+    assert len(span["probes"]) < 16
+
+
+def test_at_chance_the_range_is_the_one_that_was_asked_for(run, scanned, monkeypatch):
+    monkeypatch.setattr("lossviz_analysis.surfaces.span._LEAST_RISE", 2.0)
+    scan = scanned(run, ask(ego(3), auto_span=True, **LAST))
+    assert scan.coordinates()[0].tolist() == [-0.1, 0.0, 0.1]
+    assert any("span 0.1 as given" in note for note in scan.report().notes)
+
+
 def test_the_centre_is_stored_on_the_grid_and_off_it(taught, run, scanned):
     on = scanned(run, ask(gaussian(0), split="both", **LAST)).report().centre
     off = scanned(run, ask(gaussian(0), points=(4,), split="both", **LAST)).report().centre
@@ -287,9 +308,18 @@ def test_out_of_tolerance_a_fast_scan_becomes_an_exact_one_and_says_so(
     run, scanned, monkeypatch
 ):
     monkeypatch.setattr("lossviz_trainer.sentinels.RELATIVE_TOLERANCE", -1.0)
+    honest = scan_trial.Trial.check_fast
+    # As where 16 bits are fast, whatever this machine is.
+    monkeypatch.setattr(
+        scan_trial.Trial, "check_fast", lambda *given: (honest(*given)[0], torch.bfloat16)
+    )
     exact = scanned(run, ask(gaussian(0), **LAST))
     fast = scanned(run, ask(gaussian(0), precision="fast", **LAST))
     assert fast.report().precision == "exact"
+    for scan in (exact, fast):
+        geometry = scan.geometry()
+        assert geometry is not None
+        assert geometry.provenance["compute_dtype"] == "float32"
     assert any("too much, so this scan is exact" in note for note in fast.report().notes)
     assert fast.cells().tobytes() == exact.cells().tobytes()
 
@@ -327,7 +357,8 @@ def test_a_cancel_is_heard_within_a_chunk(run, serve, monkeypatch, what):
 
     def is_cancelled(writer):
         heard.append(1)
-        if len(heard) == (2 if what == "directions" else 12):
+        has_begun = bool(scan.report().forward)
+        if len(heard) > 1 and has_begun == (what == "cells"):
             cancel(writer.folder)
         return honest(writer)
 
@@ -343,6 +374,37 @@ def test_a_cancel_is_heard_within_a_chunk(run, serve, monkeypatch, what):
     monkeypatch.setattr(ScanWriter, "is_cancelled", honest)
     serve(run)
     assert scan.head().state == ScanState.DONE
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "changes"),
+    [
+        (scan_trial, "find_span", {"auto_span": True}),
+        (scan_trial, "sentinel_deviation", {"precision": "fast"}),
+        (scan_axes, "principal_components", {"trajectory": WAY}),
+        (scan_axes, "project", {"trajectory": WAY}),
+        (scan_setup, "best_micro_batch", {}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_cancel_is_heard_while_a_scan_is_set_up(
+    run, serve, monkeypatch, place, name, changes
+):
+    monkeypatch.setattr("lossviz_trainer.scanning.LOOK_SECONDS", 0.0)
+    honest, ends = getattr(place, name), []
+
+    def cancelled(*given, **options):
+        cancel(scan.folder)
+        found = honest(*given, **options)
+        ends.append(name)
+        return found
+
+    monkeypatch.setattr(place, name, cancelled)
+    axis = pca(1) if name == "principal_components" else ego(1)
+    scan = ScanReader(run, submit(run, ask(axis, **changes, **LAST)))
+    serve(run)
+    assert scan.head().state == ScanState.CANCELLED
+    assert ends == []
 
 
 def test_a_final_scan_is_the_same_to_the_bit(run, scanned):
@@ -403,6 +465,25 @@ def test_what_a_scan_costs_is_told_before_and_after(run, scanned):
     assert report.seconds["setup"] > 0
 
 
+@pytest.mark.parametrize(
+    ("names", "shares"), [("cpu", 1), ("cpu,cpu,cpu", 1), ("cuda:0,cuda:1", 2), ("cuda,cpu", 1)]
+)
+def test_the_estimate_counts_processes_on_one_cpu_as_one(run, monkeypatch, names, shares):
+    monkeypatch.setattr(scan_setup, "best_micro_batch", lambda *_: (50, 1_000.0))
+    found = tuple(torch.device(name) for name in names.split(","))
+    bench, device = Workbench(run), torch.device("cpu")
+    scan = ScanReader(run, submit(run, ask(gaussian(0), examples=50, **LAST)))
+    writer = ScanWriter(scan.folder)
+    setup, _ = scan_setup.set_up(bench, writer, writer.claim(), device)
+    running = scan_setup.make_engine(setup)
+    force = scanning._Force(running, None, found)
+    report = scanning._first_report(setup, force, [], seconds=0.0)
+    writer.release()
+    running.engine.close()
+    assert report.bare_images_per_second == 1_000.0 * shares
+    assert report.estimated_seconds == 3 * 50 / (1_000.0 * shares)
+
+
 def test_a_class_has_its_gradient_taken_once_for_all_scans_of_a_checkpoint(
     run, serve, monkeypatch
 ):
@@ -451,6 +532,16 @@ def test_nothing_is_made_ahead_while_the_run_is_trained(run, serve, monkeypatch)
     serve(run, idle_seconds=0.5)
     assert scan.head().state == ScanState.DONE
     assert made == []
+
+
+def test_a_worker_that_waits_looks_seldom_whether_the_run_is_trained(run, serve, monkeypatch):
+    looked = []
+    monkeypatch.setattr(
+        "lossviz_trainer.duty.DutyCycle._look", lambda _: looked.append(1) or True
+    )
+    submit(run, ask(ego(1), points=(2,), **LAST))
+    serve(run, idle_seconds=0.5)
+    assert len(looked) <= 2
 
 
 def test_a_scan_asked_for_meanwhile_comes_before_what_is_made_ahead(run, serve, monkeypatch):

@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.lock import WriterLock, is_held
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.requests import DirectionSpec, Normalisation, ScanRequest
@@ -24,7 +25,7 @@ from lossviz_analysis.store.scan_queue import set_order
 from lossviz_analysis.store.scan_writer import ScanWriter
 from lossviz_analysis.store.scans import ScanReader, cancel, submit
 from lossviz_analysis.store.schema import ScanState
-from lossviz_trainer import worker
+from lossviz_trainer import scanning, worker
 from lossviz_trainer.datasets.npz import load_npz
 from lossviz_trainer.models import build_model
 from lossviz_trainer.resident import move_to_device
@@ -413,6 +414,38 @@ def test_who_goes_on_keeps_the_micro_batch(run, serve, monkeypatch):
     monkeypatch.setattr(name, lambda *_: (64, 1.0))
     serve(run)
     assert (state_of(scan), scan.report().micro_batch) == (ScanState.DONE, 37)
+
+
+def test_who_goes_on_keeps_what_was_said_and_says_it_once(run, serve, monkeypatch):
+    honest = scanning._later
+    monkeypatch.setattr(
+        scanning,
+        "_later",
+        lambda report, *rest: honest(
+            replace(report, notes=(*report.notes, "one process was lost")), *rest
+        ),
+    )
+    monkeypatch.setattr(scanning, "REPORT_SECONDS", 0.0)
+    scan = scan_of(run, ask(ego(1), ego(2), auto_span=True))
+    interrupted_after(run, scan, 2)
+    before = scan.report().notes
+    assert any(note.startswith("span ") for note in before)
+    serve(run)
+    assert scan.report().notes == before
+
+
+def test_a_worker_goes_on_with_directions_larger_than_a_reader_holds(run, serve, monkeypatch):
+    monkeypatch.setattr("lossviz_analysis.store.scans.MAX_RESULT_BYTES", 100_000)
+    scan = scan_of(run, ask(gaussian(0)))
+    interrupted_after(run, scan, 1)
+    with pytest.raises(StoreError, match="declares directions of 394634 values"):
+        scan.directions()
+    serve(run)
+    assert state_of(scan) == ScanState.DONE
+    again = DirectionSpec(kind="file", normalise="none", file=str(scan.folder), component=1)
+    other = scan_of(run, ask(again))
+    serve(run)
+    assert state_of(other) == ScanState.DONE
 
 
 def test_a_micro_batch_beyond_belief_is_measured_anew(run, serve):

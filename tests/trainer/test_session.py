@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lossviz_analysis.errors import LossvizError
-from lossviz_trainer.session import LossProbe, Reporter, describe
+from lossviz_trainer.session import LossProbe, Reporter
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,3 @@ def test_trouble_that_differs_in_numbers_is_the_same_trouble(caplog):
     ]
     # What is not the user's doing comes with its traceback.
     assert [r.exc_info is not None for r in caplog.records] == [False, True, False]
-
-
-def test_an_exception_in_one_line():
-    assert describe(ValueError("a\nb")) == "ValueError: a"
-    assert describe(KeyboardInterrupt()) == "KeyboardInterrupt"

@@ -84,6 +84,10 @@ class ConfusionCounter:
         self._bins = {}
         return total[:-1].reshape(self._num_classes, self._num_classes), int(total[-1])
 
+    def drop(self) -> None:
+        """Forget the counts so far, without waiting for the device."""
+        self._bins = {}
+
     def _bins_on(self, device: torch.device) -> Tensor:
         if device not in self._bins:
             # A tensor made in inference mode could not be added to outside of it.

@@ -6,12 +6,9 @@ and the store is the only channel.
 """
 
 import contextlib
-import importlib.metadata
 import logging
 import math
 import os
-import platform
-import socket
 import sys
 import time
 import uuid
@@ -19,13 +16,11 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import torch
 
-from lossviz_analysis.errors import LossvizError
+from lossviz_analysis.errors import LossvizError, describe
 from lossviz_analysis.store.backlog import Backlog
-from lossviz_analysis.store.checkpoints import Checkpoint
 from lossviz_analysis.store.control import Wish
 from lossviz_analysis.store.creation import create_run
 from lossviz_analysis.store.description import RunDescription, read_description
@@ -39,6 +34,7 @@ from lossviz_analysis.store.writer import RunWriter
 from lossviz_trainer.arithmetic import Arithmetic, choose_arithmetic, why_not_compiled
 from lossviz_trainer.datasets.images import Dataset
 from lossviz_trainer.datasets.load import DATA_WORDS, load_dataset
+from lossviz_trainer.describing import versions
 from lossviz_trainer.device import choose_device, micro_batch_for
 from lossviz_trainer.loop import SCALAR_COLUMNS, LoopSettings, Position, Trainer
 from lossviz_trainer.models import build_model
@@ -211,7 +207,8 @@ def _train_to_an_end(
         is_written = backlog.flush()
     except Exception as error:
         log.exception("training failed")
-        sentence = str(error) if isinstance(error, LossvizError) else _sentence(error)
+        is_ours = not isinstance(error, LossvizError)
+        sentence = f"{describe(error)} (the log has the rest)" if is_ours else str(error)
         backlog.say(RunState.FAILED, sentence)
         return RunState.FAILED
     sentence = ""
@@ -227,11 +224,6 @@ def _train_to_an_end(
     backlog.say(end, sentence)
     log.info("%s", told)
     return end
-
-
-def _sentence(error: Exception) -> str:
-    first_line = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first_line} (the log has the rest)"
 
 
 def _retention(spec: TrainingSpec) -> Retention:
@@ -294,7 +286,7 @@ def _create(spec: TrainingSpec, dataset: Dataset) -> None:
             ),
             recipe=recipe.to_json(),
             settings=spec.settings(),
-            versions=_versions(),
+            versions=versions(),
         ),
     )
 
@@ -321,12 +313,6 @@ def _resolved_recipe(spec: TrainingSpec, dataset: Dataset) -> Recipe:
     )
 
 
-def _versions() -> dict[str, Any]:
-    names = ("lossviz-tui", "torch", "numpy", "zarr")
-    found: dict[str, Any] = {name: importlib.metadata.version(name) for name in names}
-    return found | {"python": platform.python_version(), "host": socket.gethostname()}
-
-
 def _train(
     spec: TrainingSpec,
     backlog: Backlog,
@@ -339,7 +325,9 @@ def _train(
     seed = int(description.model.get("seed", 0))
     if dataset is None:
         dataset = reload_data(spec.run, description)
-    resume_from = _newest_sound_checkpoint(spec.run)
+    resume_from = RunReader(spec.run).newest_sound(
+        lambda damage: log.warning("%s; trying the one before", damage)
+    )
     model = rebuild_model(description, seed=seed).to(device)
     num_parameters = sum(p.numel() for p in model.parameters())
     every = spec.checkpoint_every or (1 if num_parameters <= SMALL_MODEL_PARAMETERS else 5)
@@ -385,18 +373,3 @@ def _possible(wanted: Arithmetic, device: torch.device) -> Arithmetic:
     if complaint:
         log.warning("%s", complaint)
     return replace(wanted, compile=wanted.compile and not complaint)
-
-
-def _newest_sound_checkpoint(run: Path) -> Checkpoint | None:
-    """The newest checkpoint that reads well; a damaged one falls back to the one before."""
-    reader = RunReader(run)
-    damage: StoreError | None = None
-    for info in reversed(reader.checkpoints()):
-        try:
-            return reader.checkpoint(info.number)
-        except StoreError as error:
-            log.warning("%s; trying the one before", error)
-            damage = error
-    if damage is not None:
-        raise damage
-    return None

@@ -111,7 +111,7 @@ def new_description(
         model=described,
         dataset={"name": dataset_name},
         recipe=as_json(hyperparameters or {}) | planned,
-        versions=_versions(),
+        versions=versions(),
     )
 
 
@@ -142,7 +142,8 @@ def _finite(value: object) -> object:
     return value
 
 
-def _versions() -> dict[str, Any]:
+def versions() -> dict[str, Any]:
+    """What a new run says of the software and the machine it is made with."""
     names = ("lossviz-tui", "torch", "numpy", "zarr")
     found: dict[str, Any] = {name: importlib.metadata.version(name) for name in names}
     return found | {"python": platform.python_version(), "host": socket.gethostname()}

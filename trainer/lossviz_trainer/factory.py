@@ -25,7 +25,7 @@ from typing import Any, cast
 
 import platformdirs
 
-from lossviz_analysis.errors import LossvizError
+from lossviz_analysis.errors import LossvizError, describe
 from lossviz_analysis.store.description import RunDescription
 
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -223,6 +223,21 @@ def _make_key(path: Path) -> None:
         partial.unlink()
 
 
+def refer_to(description: RunDescription, factory: str | Callable[[], object]) -> None:
+    """Have a new run name its factory, sealed.
+
+    Args:
+        description: Of the run; changed in place.
+        factory: See `FactoryReference.of`.
+
+    Raises:
+        LossvizError: It could not be found again; the description is then as it was.
+    """
+    reference = FactoryReference.of(factory)
+    signed = seal(description.run_id, reference)
+    description.model.update(factory=reference.name, factory_path=reference.folder, seal=signed)
+
+
 def reference_in(description: RunDescription) -> FactoryReference:
     """The factory a run names.
 
@@ -278,10 +293,7 @@ def build(factory: FactoryReference) -> tuple[Any, Any, Any]:
     except LossvizError:
         raise
     except (Exception, SystemExit) as error:
-        first_line = (str(error).strip().splitlines() or [""])[0]
-        raise LossvizError(
-            f"the factory {factory.name!r} failed: {type(error).__name__}: {first_line}"
-        ) from error
+        raise LossvizError(f"the factory {factory.name!r} failed: {describe(error)}") from error
     parts: Any = made
     if all(hasattr(made, name) for name in ("model", "train", "test")) and not isinstance(
         made, tuple

@@ -93,11 +93,6 @@ class Pool:
             there.close()
             self._workers.append(_Worker(f"{number}:{device}", process, here))
 
-    @property
-    def num_alive(self) -> int:
-        """Processes that have not been lost."""
-        return len(self._workers)
-
     def share(
         self,
         planner: Planner,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from lossviz_analysis.errors import LossvizError
+from lossviz_analysis.errors import LossvizError, describe
 from lossviz_analysis.store.checkpoints import Checkpoint
 from lossviz_analysis.store.description import RunDescription
 from lossviz_analysis.weightspace.examples import Examples, balanced_order
@@ -124,10 +124,9 @@ class RecordedProblem:
         try:
             found: object = model(CastFloats()(inputs, dtype))
         except Exception as error:
-            first_line = (str(error).strip().splitlines() or [""])[0]
             raise LossvizError(
                 "the factory's model does not take the factory's inputs of shape "
-                f"{tuple(inputs.shape)}: {type(error).__name__}: {first_line}"
+                f"{tuple(inputs.shape)}: {describe(error)}"
             ) from error
         wanted = (len(inputs), self._num_classes)
         if not isinstance(found, Tensor) or tuple(found.shape) != wanted:

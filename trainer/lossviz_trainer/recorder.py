@@ -10,44 +10,40 @@
 
 A recorder never ends or holds up the training it records. What goes wrong is logged once as a
 warning, by the logger `lossviz_trainer`; what cannot be written waits in memory; and a recorder
-that cannot open its run does nothing at all. `strict=True` raises instead.
+that cannot open its run does nothing at all. `strict=True` raises instead. The one exception is
+`restore`, which raises what keeps the loop from going on from the run's own weights.
 """
 
 import contextlib
 import dataclasses
 import math
 import os
-import time
-import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from lossviz_analysis.errors import LossvizError
-from lossviz_analysis.store.creation import create_run
-from lossviz_analysis.store.description import RunDescription, read_description
-from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.retention import Retention
-from lossviz_analysis.store.schema import FIXED_COLUMNS, SPLITS, Phase
-from lossviz_trainer.counting import ConfusionCounter, Counts, Values, checked_counts
+from lossviz_analysis.store.schema import Phase
+from lossviz_trainer.counting import Values
 from lossviz_trainer.describing import names_of, new_description, run_path, whole
-from lossviz_trainer.factory import FactoryReference, is_building, seal
-from lossviz_trainer.problem import is_recorded
-from lossviz_trainer.ranks import current_rank, is_distributed, summed
-from lossviz_trainer.session import (
-    LossProbe,
-    Progress,
-    Reporter,
-    RunSession,
-    before_exit,
-    ending,
+from lossviz_trainer.epoch_record import (
+    FILLED_IN,
+    STANDARD_COLUMNS,
+    EpochRecord,
+    Scalar,
+    Split,
+    SplitCounts,
 )
+from lossviz_trainer.factory import is_building, refer_to
+from lossviz_trainer.opening import RefusedError, begin, go_on
+from lossviz_trainer.ranks import current_rank, is_distributed, summed
+from lossviz_trainer.session import LossProbe, Progress, Reporter, RunSession, ending
 from lossviz_trainer.snapshot import (
     RestoredPosition,
     Stateful,
@@ -55,30 +51,7 @@ from lossviz_trainer.snapshot import (
     put_back,
     take_snapshot,
 )
-from lossviz_trainer.state import trainable_names, unwrapped
-
-STANDARD_COLUMNS = (
-    *FIXED_COLUMNS,
-    "train_loss",
-    "test_loss",
-    "train_accuracy",
-    "test_accuracy",
-    "step_loss",
-    "learning_rate",
-    "weight_norm",
-    "images_per_second",
-)
-"""What every recorded run has columns for; see lossviz_trainer.loop.SCALAR_COLUMNS."""
-
-_FILLED_IN = ("epoch", "attempt", "wall_time")
-
-Split: TypeAlias = Literal["train", "test"]
-SplitCounts: TypeAlias = Values | tuple[Values, Values]
-"""A confusion matrix of shape (C, C), true class by predicted class; or a *tuple* (labels,
-predictions) as for `RunRecorder.count`."""
-
-Scalar: TypeAlias = float | Tensor
-"""A number, or a tensor that holds one."""
+from lossviz_trainer.state import has_distributed, trainable_names, unwrapped
 
 Factory: TypeAlias = str | Callable[[], object]
 
@@ -110,12 +83,11 @@ class RunRecorder:
         self._rank = rank
         self._reporter = Reporter()
         self._session: RunSession | None = None
-        self._finalizer: weakref.finalize[..., Any] | None = None
-        self._counters = {split: ConfusionCounter(len(self.class_names)) for split in SPLITS}
+        self._is_refused = False
+        """Whether what is at the path was found not to be the run of this loop."""
+        self._record = EpochRecord(len(self.class_names))
         self._probe = LossProbe()
         self._trainable: frozenset[str] = frozenset()
-        self._model: weakref.ref[nn.Module] | None = None
-        self._epoch_began = time.monotonic()
 
     @classmethod
     def create(
@@ -165,21 +137,23 @@ class RunRecorder:
                 which is only importing a factory.
         """
         recorder = cls._new(path, class_names, strict=strict, rank=rank)
-        with recorder.guarded("the run is not recorded"):
+        with recorder._opening():
             recorder._know(model)
-            description = recorder._describe(
+            description = new_description(
                 class_names,
-                model=model,
+                model=None if model is None else unwrapped(model),
                 model_name=model_name,
                 dataset_name=dataset_name,
                 hyperparameters=hyperparameters,
                 epochs=epochs,
-                scalars=scalars,
-                factory=factory,
+                columns=(*STANDARD_COLUMNS, *scalars),
             )
+            if factory is not None:
+                with recorder.guarded("the run cannot be scanned"):
+                    refer_to(description, factory)
             if recorder._rank == 0:
-                create_run(recorder.path, description)
-                recorder._begin(retention)
+                begin(recorder.path, description)
+            recorder._attend(retention)
         return recorder
 
     @classmethod
@@ -209,11 +183,10 @@ class RunRecorder:
                 which is only importing a factory.
         """
         recorder = cls._new(path, (), strict=strict, rank=rank)
-        with recorder.guarded("the run is not recorded"):
+        with recorder._opening():
             recorder._know(model)
-            recorder._take_classes(_description_of_recorded(recorder.path).class_names)
-            if recorder._rank == 0:
-                recorder._begin(retention)
+            recorder._take_classes(go_on(recorder.path))
+            recorder._attend(retention)
         return recorder
 
     @classmethod
@@ -256,9 +229,8 @@ class RunRecorder:
             The recorder; one that does nothing where the run cannot be written.
 
         Raises:
-            StoreError: It cannot be written, and `strict` is set.
-            LossvizError: This is the scan worker, which is only importing a factory; or an
-                argument is wrong, and `strict` is set.
+            LossvizError: It cannot be written, or an argument is wrong, and `strict` is set;
+                or this is the scan worker, which is only importing a factory.
         """
         if not (run_path(path) / "zarr.json").is_file():
             return cls.create(
@@ -276,17 +248,11 @@ class RunRecorder:
                 rank=rank,
             )
         recorder = cls._new(path, class_names, strict=strict, rank=rank)
-        with recorder.guarded("the run is not recorded"):
+        with recorder._opening():
             recorder._know(model)
             recorder._take_classes(names_of(class_names))
-            found = _description_of_recorded(recorder.path).class_names
-            if found != recorder.class_names:
-                raise StoreError(
-                    f"{recorder.path} is a run of other classes ({len(found)}: "
-                    f"{', '.join(found[:3])}, ...); choose another name"
-                )
-            if recorder._rank == 0:
-                recorder._begin(retention)
+            go_on(recorder.path, recorder.class_names)
+            recorder._attend(retention)
         return recorder
 
     @property
@@ -299,7 +265,7 @@ class RunRecorder:
         """Names of the columns that `log_epoch` takes values of; none without a run."""
         session = self._here()
         found = () if session is None else session.writer.description.scalar_columns
-        return tuple(name for name in found if name not in _FILLED_IN)
+        return tuple(name for name in found if name not in FILLED_IN)
 
     @property
     def should_stop(self) -> bool:
@@ -330,7 +296,7 @@ class RunRecorder:
         """
         with self.guarded("a batch was not counted"):
             if self._here() is not None or (self._rank and is_distributed()):
-                self._counter(split).add(labels, predictions)
+                self._record.count(split, labels, predictions)
 
     def progress(
         self,
@@ -390,7 +356,8 @@ class RunRecorder:
             scalars: Values of columns. Those not given are filled in where they follow from
                 something else (accuracies from the counts, the norm of the weights from the
                 model, the duration from the clock), and are otherwise NaN.
-            gather: Add the counts of all ranks, which must then all call this together.
+            gather: Add the counts of all ranks, which must then all call this together;
+                without it those of other ranks are dropped.
             **more: Further values of columns, such as `test_loss=0.3`.
 
         Raises:
@@ -398,26 +365,32 @@ class RunRecorder:
         """
         session = self._here()
         if session is None and not gather:
+            # Counted on another rank for nothing; they are not of the next epoch.
+            self._record.drop()
             return
         with self.guarded("an epoch was not recorded"):
-            counts, errors = self._counts({"train": train, "test": test})
-            if gather:
-                counts = summed(counts)
-            if errors:
-                for error in errors[1:]:
+            taken = self._record.take({"train": train, "test": test})
+            for split, outside in taken.num_outside.items():
+                self._reporter.say(
+                    "examples were left out",
+                    f"{outside} of the {split} split have a label or a prediction that is not "
+                    f"from 0 to {len(self.class_names) - 1}",
+                )
+            counts = summed(taken.counts) if gather else taken.counts
+            if taken.errors:
+                for error in taken.errors[1:]:
                     self._reporter.say_error("a split was not counted", error)
-                raise errors[0]
+                raise taken.errors[0]
             if session is None:
                 return
-            values = self._values(session, {**(scalars or {}), **more})
             number = whole(epoch, "epoch")
+            values, errors = self._record.values(
+                session.writer.description.scalar_columns, counts, {**(scalars or {}), **more}
+            )
+            for error in errors:
+                with self.guarded("a value was not recorded"):
+                    raise error
             values["epoch"] = float(number)
-            now = time.monotonic()
-            values.setdefault("duration_s", now - self._epoch_began)
-            for name, matrix in zip(("train_accuracy", "test_accuracy"), counts, strict=True):
-                if matrix.sum() and name in session.writer.description.scalar_columns:
-                    values.setdefault(name, float(np.trace(matrix) / matrix.sum()))
-            self._epoch_began = now
             session.backlog.record(counts, values)
             session.last_epoch = max(session.last_epoch, number)
             # Until the loop says more: the next epoch is under way.
@@ -459,7 +432,7 @@ class RunRecorder:
         """
         session = self._here()
         # Tensors that lie on several ranks are gathered by all of them.
-        if session is None and not (is_distributed() and _has_distributed(model)):
+        if session is None and not (is_distributed() and has_distributed(model)):
             return
         with self.guarded("a checkpoint was not saved"):
             content = take_snapshot(
@@ -494,31 +467,26 @@ class RunRecorder:
             with_rng: Whether to set the random generators, on rank 0, whose states they are.
 
         Returns:
-            Where the loop stands; None where the run has no checkpoint.
+            Where the loop stands; None where the run has no checkpoint, and where what is at
+            the path was refused: its weights are none of this loop's.
 
         Raises:
-            LossvizError: No checkpoint can be read, or it belongs to another model: going on
-                from other weights than those of the run would not be what was asked for.
+            LossvizError: No checkpoint can be read, or it belongs to another model, also
+                without `strict`: going on from other weights than those of the run would not
+                be what was asked for.
         """
-        reader = RunReader(self.path)
-        if not (self.path / "zarr.json").is_file():
+        if self._is_refused or not (self.path / "zarr.json").is_file():
             return None
-        damage: StoreError | None = None
-        for info in reversed(reader.checkpoints()):
-            try:
-                content = reader.checkpoint(info.number)
-            except StoreError as error:
-                self._reporter.say(
-                    "a checkpoint is damaged, the one before is taken", str(error)
-                )
-                damage = error
-                continue
-            return put_back(
-                content, model, optimizer, scheduler, with_rng=with_rng and self._rank == 0
+        content = RunReader(self.path).newest_sound(
+            lambda damage: self._reporter.say(
+                "a checkpoint is damaged, the one before is taken", str(damage)
             )
-        if damage is not None:
-            raise damage
-        return None
+        )
+        if content is None:
+            return None
+        return put_back(
+            content, model, optimizer, scheduler, with_rng=with_rng and self._rank == 0
+        )
 
     def flush(self, timeout: float | None = None) -> bool:
         """Wait until everything handed over is on disk.
@@ -554,8 +522,6 @@ class RunRecorder:
             return
         with self.guarded("the run was not closed"):
             session.end(*ending(error, is_complete=session.is_complete))
-        if self._finalizer is not None:
-            self._finalizer.detach()
         self._session = None
 
     @contextlib.contextmanager
@@ -611,18 +577,29 @@ class RunRecorder:
         rank = current_rank() if rank is None else rank
         return cls(run_path(path), names, strict=strict, rank=rank)
 
-    def _begin(self, retention: Retention | None) -> None:
-        """Open the run.
+    @contextlib.contextmanager
+    def _opening(self) -> Generator[None]:
+        """Guard the opening of the run, and remember whether what is there was refused.
+
+        Raises:
+            RefusedError: It was, and `strict` is set.
+        """
+        with self.guarded("the run is not recorded"):
+            try:
+                yield
+            except RefusedError:
+                self._is_refused = True
+                raise
+
+    def _attend(self, retention: Retention | None) -> None:
+        """Open the run, on the rank that writes it.
 
         Raises:
             StoreError: It cannot be written.
         """
-        session = RunSession(self.path, retention, self._reporter)
-        self._session = session
-        # It must not hold the recorder, or it would never be called before the end.
-        self._finalizer = weakref.finalize(self, session.end_forgotten)
-        self._finalizer.atexit = False
-        before_exit(session)
+        if self._rank == 0:
+            self._session = RunSession(self.path, retention, self._reporter)
+            self._session.tie_to(self)
 
     def _here(self) -> RunSession | None:
         """The run, where this process writes it."""
@@ -631,147 +608,19 @@ class RunRecorder:
 
     def _know(self, model: nn.Module | None) -> None:
         if model is not None:
-            self._model = weakref.ref(unwrapped(model))
+            self._record.measure(unwrapped(model))
             self._trainable = trainable_names(model)
 
     def _take_classes(self, names: tuple[str, ...]) -> None:
         self.class_names = names
-        self._counters = {split: ConfusionCounter(len(names)) for split in SPLITS}
-
-    def _describe(
-        self,
-        class_names: Sequence[str] | int,
-        *,
-        model: nn.Module | None,
-        model_name: str | None,
-        dataset_name: str,
-        hyperparameters: Mapping[str, Any] | None,
-        epochs: int | None,
-        scalars: Sequence[str],
-        factory: Factory | None,
-    ) -> RunDescription:
-        """What a new run is; a factory that cannot be found again is reported and left out."""
-        description = new_description(
-            class_names,
-            model=None if model is None else unwrapped(model),
-            model_name=model_name,
-            dataset_name=dataset_name,
-            hyperparameters=hyperparameters,
-            epochs=epochs,
-            columns=(*STANDARD_COLUMNS, *scalars),
-        )
-        if factory is not None:
-            with self.guarded("the run cannot be scanned"):
-                reference = FactoryReference.of(factory)
-                description.model["factory"] = reference.name
-                description.model["factory_path"] = reference.folder
-                description.model["seal"] = seal(description.run_id, reference)
-        return description
-
-    def _counter(self, split: str) -> ConfusionCounter:
-        """The counter of a split.
-
-        Raises:
-            LossvizError: There is no such split.
-        """
-        if split not in self._counters:
-            raise LossvizError(f"a split is 'train' or 'test'; got {split!r}")
-        return self._counters[split]
-
-    def _counts(
-        self, given: Mapping[str, SplitCounts | None]
-    ) -> tuple[np.ndarray, list[Exception]]:
-        """Counts of both splits, and what was wrong with them.
-
-        Errors do not keep a rank from the sum over all of them, for which the others wait.
-        """
-        found: list[Counts] = []
-        errors: list[Exception] = []
-        num_classes = len(self.class_names)
-        for split in SPLITS:
-            counter, value = self._counters[split], given[split]
-            matrix = np.zeros((num_classes, num_classes), np.int64)
-            try:
-                if isinstance(value, tuple):
-                    labels, predictions = cast("tuple[Values, Values]", value)
-                    counter.add(labels, predictions)
-                elif value is not None:
-                    matrix = checked_counts(value, num_classes)
-            except Exception as error:  # noqa: BLE001
-                errors.append(error)
-            counted, num_outside = counter.take()
-            if num_outside:
-                self._reporter.say(
-                    "examples were left out",
-                    f"{num_outside} of the {split} split have a label or a prediction that is "
-                    f"not from 0 to {num_classes - 1}",
-                )
-            found.append(matrix + counted)
-        return np.stack(found), errors
-
-    def _values(self, session: RunSession, given: Mapping[str, Scalar]) -> dict[str, float]:
-        """The values of the columns; those that are none are reported and left out.
-
-        Raises:
-            LossvizError: One is none, and `strict` is set.
-        """
-        columns = session.writer.description.scalar_columns
-        values: dict[str, float] = {}
-        for name, value in given.items():
-            with self.guarded("a value was not recorded"):
-                if name not in columns or name in _FILLED_IN:
-                    raise LossvizError(
-                        f"the run has no column {name!r} to fill; name it in scalars=(...) "
-                        "when you create the run"
-                    )
-                values[name] = float(value.detach() if isinstance(value, Tensor) else value)
-        if "weight_norm" in columns and "weight_norm" not in values:
-            norm = self._weight_norm()
-            if norm is not None:
-                values["weight_norm"] = norm
-        return values
-
-    def _weight_norm(self) -> float | None:
-        """The norm of all parameters; None where the model is gone or lies on several ranks."""
-        model = self._model() if self._model is not None else None
-        if model is None or _has_distributed(model):
-            return None
-        norms = [
-            torch.linalg.vector_norm(p.detach(), dtype=torch.float64)
-            for p in model.parameters()
-            if p.is_floating_point() and not p.is_meta and p.numel()
-        ]
-        if not norms:
-            return None
-        squares = torch.stack([norm.to(norms[0].device).square() for norm in norms])
-        return float(squares.sum().sqrt())
-
-
-def _description_of_recorded(path: Path) -> RunDescription:
-    """The description of a run to go on with.
-
-    Raises:
-        StoreError: There is none, or the training daemon trains it.
-    """
-    found = read_description(path)
-    if not is_recorded(found):
-        raise StoreError(
-            f"{path} is a run that `lossviz-tui train` trains, with columns and a model of its "
-            "own; choose another name"
-        )
-    return found
-
-
-def _has_distributed(model: nn.Module | Mapping[str, Any]) -> bool:
-    """Whether tensors of a model lie on several ranks."""
-    found = model.parameters() if isinstance(model, nn.Module) else model.values()
-    return any(hasattr(value, "full_tensor") for value in found)
+        self._record.expect(len(names))
 
 
 __all__ = [
     "STANDARD_COLUMNS",
     "RestoredPosition",
     "RunRecorder",
+    "Split",
     "SplitCounts",
     "Stateful",
 ]

@@ -57,7 +57,20 @@ class Origin:
     device: torch.device
     dtype: torch.dtype
     on_batch: Callable[[], None] | None = None
-    """Called before each batch of a gradient; what it raises ends the making of directions."""
+    """Called before each batch and each checkpoint; what it raises ends the setting up."""
+
+    def checkpoint(self, number: int) -> Tensor:
+        """Another checkpoint of the run, as `vector` has it.
+
+        Args:
+            number: Which.
+
+        Returns:
+            Its weights, on the device.
+        """
+        if self.on_batch is not None:
+            self.on_batch()
+        return self.vector(self.bench.reader.checkpoint(number), f"checkpoint {number}")
 
     def with_enough_memory(self, make: Callable[[int], _Made]) -> _Made:
         """What a function makes with the largest micro-batch that fits.
@@ -274,8 +287,7 @@ def _on_the_way(origin: Origin, request: ScanRequest) -> Iterator[Tensor]:
         One vector after the other; only one is held.
     """
     for number in request.trajectory:
-        content = origin.bench.reader.checkpoint(number)
-        yield origin.vector(content, f"checkpoint {number}")
+        yield origin.checkpoint(number)
 
 
 def _components(
@@ -290,8 +302,7 @@ def _components(
     numbers.append(request.checkpoint)
 
     def read(position: int) -> Tensor:
-        content = origin.bench.reader.checkpoint(numbers[position])
-        return origin.vector(content, f"checkpoint {numbers[position]}")
+        return origin.checkpoint(numbers[position])
 
     found = principal_components(read, len(numbers), components=wanted)
     shares = dict(zip(wanted, found.explained, strict=True))

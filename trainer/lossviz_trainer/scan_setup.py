@@ -17,6 +17,7 @@ from lossviz_analysis.store.scans import ScanReader
 from lossviz_analysis.store.schema import cell_layout
 from lossviz_analysis.weightspace.evaluator import (
     PointEvaluator,
+    Precision,
     best_micro_batch,
     forward_bytes,
 )
@@ -26,7 +27,7 @@ from lossviz_analysis.weightspace.planner import Task
 from lossviz_analysis.weightspace.scan import Engine, ScanProblem, totals_of
 from lossviz_analysis.weightspace.vector import MovableModel
 from lossviz_trainer.scan_axes import Origin, make_axes
-from lossviz_trainer.scan_trial import Arithmetic, Trial, make_evaluator
+from lossviz_trainer.scan_trial import Trial, make_evaluator
 from lossviz_trainer.sentinels import Deviation
 from lossviz_trainer.workbench import Workbench
 
@@ -51,7 +52,7 @@ class Setup:
     directions: tuple[Tensor, ...]
     coordinates: tuple[np.ndarray, ...]
     splits: tuple[Examples, ...]
-    arithmetic: Arithmetic
+    arithmetic: Precision
     micro_batch: int | None = None
     """With which the scan has begun, so that what is left gets the same bits."""
 
@@ -87,10 +88,12 @@ def set_up(
         writer: Holds the scan's lock; its cells are there afterwards.
         request: What is asked for.
         device: Where the directions are made.
-        on_batch: Called now and then while they are; what it raises comes through.
+        on_batch: Called now and then, also by the evaluators of the setup; what it raises
+            comes through.
 
     Returns:
-        The setup, and sentences for people about what was chosen or given up.
+        The setup, and sentences for people about what was chosen or given up; also those of
+        the worker before.
 
     Raises:
         LossvizError: It cannot be computed as asked.
@@ -98,7 +101,8 @@ def set_up(
     found = attach(bench, writer.folder.name, request, device)
     if found is not None:
         writer.resume(found.geometry)
-        return found, []
+        said = ScanReader(bench.reader.path, writer.folder.name).report().notes
+        return replace(found, origin=replace(found.origin, on_batch=on_batch)), list(said)
     return _begin(writer, request, replace(_origin(bench, request, device), on_batch=on_batch))
 
 
@@ -131,7 +135,8 @@ def attach(
     chunks = {s: e.num_chunks for s, e in zip(request.splits, splits, strict=True)}
     if chunks != geometry.chunks:
         return None
-    rows = torch.from_numpy(stored.directions().copy()).to(origin.movable.base)
+    base = origin.movable.base
+    rows = torch.from_numpy(stored.directions(base.numel()).copy()).to(base)
     word = str(geometry.provenance.get("arithmetic", "exact"))
     return Setup(
         request=request,
@@ -194,7 +199,7 @@ def _begin(writer: ScanWriter, request: ScanRequest, origin: Origin) -> tuple[Se
     splits = _splits(bench, request, origin)
     axes = make_axes(origin, request)
     notes: list[str] = []
-    arithmetic: Arithmetic = "exact" if request.precision == "fast" else request.precision
+    arithmetic: Precision = "exact" if request.precision == "fast" else request.precision
     ranges, span = request.ranges, {}
     with_confusion = cell_layout(
         request.num_points, len(request.splits), splits[0].num_classes
@@ -213,8 +218,9 @@ def _begin(writer: ScanWriter, request: ScanRequest, origin: Origin) -> tuple[Se
     deviation: Deviation | None = None
     compute_dtype = origin.dtype
     if request.precision == "fast":
-        deviation, compute_dtype = trial.check_fast(points_of(coordinates), request.points)
-        arithmetic = "fast" if deviation.is_within else "exact"
+        deviation, fast_dtype = trial.check_fast(points_of(coordinates), request.points)
+        if deviation.is_within:
+            arithmetic, compute_dtype = "fast", fast_dtype
         notes.append(deviation.sentence)
     geometry = ScanGeometry(
         class_names=bench.reader.description.class_names,
@@ -259,7 +265,7 @@ def _ranges_of_the_way(
     return tuple(found)
 
 
-def _provenance(origin: Origin, arithmetic: Arithmetic) -> dict[str, Any]:
+def _provenance(origin: Origin, arithmetic: Precision) -> dict[str, Any]:
     device = origin.device
     return {
         "checkpoint_digest": origin.digest,
@@ -278,7 +284,7 @@ class Running:
     engine: Engine
     evaluator: PointEvaluator
     bare_rate: float
-    """Images a second of the forward pass alone."""
+    """Images a second of the forward pass alone, with all threads of this process."""
     num_bytes: int
 
 
@@ -301,10 +307,14 @@ def make_engine(setup: Setup) -> Running:
         exact = make_evaluator(origin, setup.request, setup.directions, "exact")
     key = (origin.device, arithmetic)
     if key not in origin.bench.rates:
-        evaluator.move_to((0.0,) * len(setup.directions))
-        origin.bench.rates[key] = best_micro_batch(
-            evaluator, setup.splits[0], time.perf_counter
-        )
+        try:
+            evaluator.move_to((0.0,) * len(setup.directions))
+            origin.bench.rates[key] = best_micro_batch(
+                evaluator, setup.splits[0], time.perf_counter
+            )
+        except BaseException:
+            evaluator.close()
+            raise
     best, rate = origin.bench.rates[key]
     evaluator.micro_batch = setup.micro_batch or best
     engine = Engine(

@@ -3,8 +3,8 @@
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from lossviz_analysis.weightspace.evaluator import (
     Frozen,
     Interpolate,
     PointEvaluator,
+    Precision,
     Recompute,
 )
 from lossviz_analysis.weightspace.examples import Examples
@@ -26,8 +27,6 @@ from lossviz_trainer.packing import to_tensor
 from lossviz_trainer.scan_axes import Origin, other_checkpoint
 from lossviz_trainer.sentinels import Deviation, sentinel_deviation
 
-Arithmetic = Literal["exact", "fast", "float64"]
-
 SPAN_EXAMPLES = 250
 """Examples of the first split with which a span is probed, at most: a dozen points come before
 the first picture."""
@@ -35,14 +34,17 @@ SENTINEL_EXAMPLES = 1_000
 FIRST_LAYER_BYTES = 2**29
 MAX_SPAN_PROBES = 24
 BEARABLE_SHARE = 0.005
-"""Of |w|: spans found on a ResNet20 and a perceptron were 0.003 and 0.02 of it."""
+"""Of |w|, along directions made of gradients: spans found on a ResNet20 and a perceptron were
+0.003 and 0.02 of it."""
+BEARABLE_RANDOM_SHARE = 1.0
+"""Likewise along random directions: as far as Li et al. (2018) look."""
 
 
 def make_evaluator(
     origin: Origin,
     request: ScanRequest,
     directions: tuple[Tensor, ...],
-    arithmetic: Arithmetic,
+    arithmetic: Precision,
     fast_dtype: torch.dtype | None = None,
 ) -> PointEvaluator:
     """Something that can be moved over the plane and asked for sums.
@@ -66,7 +68,7 @@ def make_evaluator(
     layout = cell_layout(request.num_points, len(request.splits), examples.num_classes)
     usual = (micro_batch_for(origin.device), 0.0)
     micro_batch, _ = origin.bench.rates.get((origin.device, arithmetic), usual)
-    return PointEvaluator(
+    evaluator = PointEvaluator(
         origin.movable,
         directions,
         dtype=origin.dtype,
@@ -79,6 +81,8 @@ def make_evaluator(
         clock=time.perf_counter,
         fast_dtype=fast_dtype,
     )
+    evaluator.before_batch = origin.on_batch
+    return evaluator
 
 
 def _statistics(origin: Origin, request: ScanRequest) -> Frozen | Recompute | Interpolate:
@@ -144,6 +148,8 @@ class Trial:
             )
         finally:
             evaluator.close()
+        if search.outcome == "at chance":
+            search = replace(search, span=self.request.ranges[0][1])
         notes.append(search.describe())
         record = {
             "chosen": search.span,
@@ -155,7 +161,9 @@ class Trial:
         """Where the search begins: at a distance that many models can just about bear."""
         longest = max(float(d.double().norm()) for d in self.directions)
         weights = float(self.origin.movable.base.double().norm())
-        guess = BEARABLE_SHARE * weights / longest if longest > 0 else 0.0
+        is_random = all(spec.kind == "gaussian" for spec in self.request.directions)
+        share = BEARABLE_RANDOM_SHARE if is_random else BEARABLE_SHARE
+        guess = share * weights / longest if longest > 0 else 0.0
         return guess if 0 < guess < math.inf else self.request.ranges[0][1]
 
     def check_fast(

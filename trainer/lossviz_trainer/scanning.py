@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from lossviz_analysis.store.requests import ScanRequest
-from lossviz_analysis.store.scan_report import ScanReport
+from lossviz_analysis.store.scan_report import MAX_NOTES, ScanReport
 from lossviz_analysis.store.scan_writer import ScanWriter
 from lossviz_analysis.store.schema import ScanState
 from lossviz_analysis.weightspace.planner import Planner
@@ -135,7 +135,6 @@ def compute(
         setup, notes = set_up(bench, writer, request, devices[0], attention)
         planner = _planner(setup, writer)
         with _workforce(bench, writer, setup, devices) as force:
-            force.running.evaluator.before_batch = attention
             report = _first_report(
                 setup,
                 force,
@@ -156,9 +155,13 @@ def compute(
 class _Force:
     """Who computes: this process, or several others."""
 
-    def __init__(self, running: Running, pool: Pool | None, device: torch.device) -> None:
+    def __init__(
+        self, running: Running, pool: Pool | None, devices: tuple[torch.device, ...]
+    ) -> None:
         self.running = running
-        self.may_compile = pool is None and device.type in COMPILED_DEVICES
+        self.bare_rate = running.bare_rate * _num_shares(devices)
+        """Images a second of the forward pass alone, on all devices together."""
+        self.may_compile = pool is None and devices[0].type in COMPILED_DEVICES
         """Whether it is still to be decided if compiling pays."""
         self._pool = pool
 
@@ -167,10 +170,6 @@ class _Force:
         self.may_compile = False
         if seconds_left > COMPILE_FACTOR * COMPILE_SECONDS:
             self.running.evaluator.compile()
-
-    @property
-    def num_workers(self) -> int:
-        return 1 if self._pool is None else self._pool.num_alive
 
     @property
     def notes(self) -> list[str]:
@@ -197,7 +196,7 @@ def _workforce(
     running = make_engine(setup)
     with contextlib.closing(running.engine):
         if len(devices) == 1:
-            yield _Force(running, None, devices[0])
+            yield _Force(running, None, devices)
             return
         with contextlib.closing(
             Pool(
@@ -208,7 +207,15 @@ def _workforce(
                 trust=bench.trust,
             )
         ) as pool:
-            yield _Force(running, pool, devices[0])
+            yield _Force(running, pool, devices)
+
+
+def _num_shares(devices: tuple[torch.device, ...]) -> int:
+    """How many times as fast as the first alone some devices are.
+
+    Processes on the CPU divide its threads, so they are one; beside a GPU they hardly count.
+    """
+    return sum(device.type != "cpu" for device in devices) or 1
 
 
 def _planner(setup: Setup, writer: ScanWriter) -> Planner:
@@ -280,12 +287,12 @@ def _first_report(
     if setup.request.batch_norm == "recompute":
         train = len(setup.origin.bench.data(setup.origin.device).train)
         images += int(RECOMPUTE_COST * setup.geometry.num_points * train)
-    rate = running.bare_rate * force.num_workers * share
+    rate = force.bare_rate * share
     return ScanReport(
         forward=running.evaluator.description,
         precision=setup.arithmetic,
         micro_batch=running.evaluator.micro_batch,
-        bare_images_per_second=running.bare_rate,
+        bare_images_per_second=force.bare_rate,
         num_bytes=running.num_bytes,
         estimated_seconds=images / rate if rate > 0 else 0.0,
         seconds={"setup": seconds},
@@ -318,7 +325,8 @@ def _later(report: ScanReport, force: _Force, progress: _Progress) -> ScanReport
         images_per_second=progress.rate,
         seconds=report.seconds
         | {"computing": time.monotonic() - progress.started, "resting": progress.rested},
-        notes=tuple(notes),
+        # Who goes on may have the same to say as who began.
+        notes=tuple(dict.fromkeys(notes))[:MAX_NOTES],
     )
 
 

@@ -81,6 +81,21 @@ def sentinel_deviation(
     Returns:
         The largest deviations.
     """
+    try:
+        return _largest_deviation(fast, exact, points, grid, examples, chunks)
+    finally:
+        fast.close()
+        exact.close()
+
+
+def _largest_deviation(
+    fast: PointEvaluator,
+    exact: PointEvaluator,
+    points: np.ndarray,
+    grid: tuple[int, ...],
+    examples: Examples,
+    chunks: range,
+) -> Deviation:
     largest = {"loss": 0.0, "relative": 0.0, "mistakes": 0.0}
     is_within = True
     num_classes = examples.num_classes
@@ -106,6 +121,4 @@ def sentinel_deviation(
         is_within &= here["loss"] <= allowed
         is_within &= here["mistakes"] <= max(MISTAKE_TOLERANCE, 1 / seen)
         largest = {name: max(largest[name], here[name]) for name in largest}
-    fast.close()
-    exact.close()
     return Deviation(is_within=is_within, **largest)

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lossviz_analysis.errors import LossvizError
+from lossviz_analysis.errors import LossvizError, describe
 from lossviz_analysis.store.backlog import Backlog
 from lossviz_analysis.store.control import Wish
 from lossviz_analysis.store.fields import StoreError
@@ -66,12 +66,6 @@ class Reporter:
             self.say(what, str(error))
         else:
             self.say(what, describe(error), error=error)
-
-
-def describe(error: BaseException) -> str:
-    """An exception in one line: its type and the first line of its message."""
-    first_line = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +158,7 @@ class RunSession:
         self._reporter = reporter
         self._pid = os.getpid()
         self._has_ended = False
+        self._finalizer: weakref.finalize[..., Any] | None = None
         try:
             self.writer.set_state(RunState.RUNNING)
         except OSError as error:
@@ -177,6 +172,24 @@ class RunSession:
         self._ending = threading.Event()
         self._beating = threading.Thread(target=self._beat, name="lossviz-beats", daemon=True)
         self._beating.start()
+
+    def tie_to(self, owner: object) -> None:
+        """See to it that the run is ended when its owner is gone, or the process is to exit.
+
+        Args:
+            owner: Not held by that.
+        """
+        self._finalizer = weakref.finalize(owner, self.end_forgotten)
+        # atexit comes too late: by then no thread pool takes work any more, and writing needs
+        # one.
+        self._finalizer.atexit = False
+        if not _exit_is_awaited:
+            # This is where concurrent.futures itself waits for the end; the last to come is
+            # called first.
+            register: Any = getattr(threading, "_register_atexit", atexit.register)
+            register(_end_all)
+            _exit_is_awaited.append(True)
+        _open_sessions.add(self)
 
     @property
     def is_mine(self) -> bool:
@@ -193,8 +206,12 @@ class RunSession:
         if not self.is_mine:
             return
         self._has_ended = True
+        if self._finalizer is not None:
+            self._finalizer.detach()
         self._ending.set()
         self._beating.join(BEAT_SECONDS)
+        # What it was kept for is now.
+        self.writer.ballast.drop()
         is_done = self._drained()
         left, dropped = self.backlog.waiting, self.backlog.dropped
         self.backlog.close(TROUBLED_SECONDS if is_done else LOOK_SECONDS)
@@ -266,22 +283,6 @@ def _last_epoch(path: Path) -> int:
 
 _open_sessions: "weakref.WeakSet[RunSession]" = weakref.WeakSet()
 _exit_is_awaited: list[bool] = []
-
-
-def before_exit(session: RunSession) -> None:
-    """See to it that a run is ended, at the latest, when its process is about to exit.
-
-    Args:
-        session: The run.
-    """
-    if not _exit_is_awaited:
-        # atexit comes too late: by then no thread pool takes work any more, and writing needs
-        # one. This is where concurrent.futures itself waits for the end; the last to come is
-        # called first.
-        register: Any = getattr(threading, "_register_atexit", atexit.register)
-        register(_end_all)
-        _exit_is_awaited.append(True)
-    _open_sessions.add(session)
 
 
 def _end_all() -> None:

@@ -224,6 +224,12 @@ def like_distributed(tensor: Tensor, target: Tensor) -> Tensor:
     return distributed.distribute_tensor(tensor.to(mesh.device_type), mesh, placements)
 
 
+def has_distributed(model: nn.Module | Mapping[str, Any]) -> bool:
+    """Whether tensors of a model, or of a state dict, lie on several ranks."""
+    found = model.parameters() if isinstance(model, nn.Module) else model.values()
+    return any(hasattr(value, "full_tensor") for value in found)
+
+
 def framework() -> str:
     """Name and version of what makes the tensors."""
     return f"torch {torch.__version__}"

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from lossviz_analysis.errors import LossvizError
+from lossviz_analysis.errors import LossvizError, describe
 from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.lock import LockHeldError, WriterLock
 from lossviz_analysis.store.requests import ScanRequest
@@ -103,14 +103,14 @@ class _Queue:
 
 def _serve(run: Path, bench: Workbench, stop: StopFlag, idle_seconds: float) -> None:
     idle_since = time.monotonic()
-    queue, is_warm = _Queue(run), False
+    queue, training, is_warm = _Queue(run), DutyCycle(run), False
     while not stop() and (idle := time.monotonic() - idle_since) < idle_seconds:
         scans = queue.waiting()
         if not scans:
             if is_warm and idle >= COOL_SECONDS:
                 bench.cool_down()
                 is_warm = False
-            if not _work_ahead(bench, queue, stop):
+            if not _work_ahead(bench, queue, stop, training):
                 time.sleep(POLL_SECONDS)
             continue
         is_warm = True
@@ -131,13 +131,13 @@ class _WantedError(Exception):
     """There is something better to do."""
 
 
-def _work_ahead(bench: Workbench, queue: _Queue, stop: StopFlag) -> bool:
+def _work_ahead(bench: Workbench, queue: _Queue, stop: StopFlag, training: DutyCycle) -> bool:
     """Do a piece of what the next scan may need, unless the run is being trained.
 
     Returns:
         Whether something was done, or is to be done now.
     """
-    if bench.ahead is None or DutyCycle(bench.reader.path).is_trained():
+    if bench.ahead is None or training.is_trained():
         return False
 
     def look() -> None:
@@ -204,15 +204,10 @@ def _compute(
         if is_disk_full(error):
             raise
         log.exception("scan failed")
-        return ScanState.FAILED, _sentence(error)
+        return ScanState.FAILED, f"{describe(error)} (the worker's log has the rest)"
     except Exception as error:
         log.exception("scan failed")
-        return ScanState.FAILED, _sentence(error)
-
-
-def _sentence(error: Exception) -> str:
-    first_line = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first_line} (the worker's log has the rest)"
+        return ScanState.FAILED, f"{describe(error)} (the worker's log has the rest)"
 
 
 def _finish(writer: ScanWriter, state: ScanState, sentence: str, stop: StopFlag) -> None:

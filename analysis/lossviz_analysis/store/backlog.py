@@ -385,14 +385,27 @@ class Backlog:
         self.trouble = sentence
         if is_new:
             (self._on_trouble or log.warning)(sentence)
+        has_room_again = is_full and self._make_room_for_records()
         with self._saying:
             if not self._has_end:
                 state = RunState.DISK_FULL if is_full else self.writer.head.state
                 self._publish(state, sentence)
+        if has_room_again:
+            return  # whoever fills the disk fills that, too: the next try is to come first
         with self._changed:
             deadline = time.monotonic() + self._retry_seconds
             while not self._queue.is_closing and (rest := deadline - time.monotonic()) > 0:
                 self._changed.wait(rest)
+
+    def _make_room_for_records(self) -> bool:
+        """Give up the ballast where records wait; a checkpoint has more to ask for than that.
+
+        Returns:
+            Whether there was any.
+        """
+        with self._changed:
+            has_records = bool(self._queue.records)
+        return has_records and self.writer.ballast.drop()
 
     def _inventory(self) -> str:
         with self._changed:
@@ -407,8 +420,8 @@ class Backlog:
     def _recover(self) -> None:
         """Everything is written again."""
         log.info("everything that waited is written")
-        self.trouble = ""
         self.writer.ballast.load()
+        self.trouble = ""
         with self._saying:
             if not self._has_end:
                 state = self.writer.head.state

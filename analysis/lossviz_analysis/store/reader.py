@@ -186,6 +186,29 @@ class RunReader:
             raise StoreError(f"checkpoint {number} of {self.path} was thinned out")
         return read_checkpoint(self.path, number)
 
+    def newest_sound(self, on_damage: Callable[[StoreError], object]) -> Checkpoint | None:
+        """The newest checkpoint that reads well.
+
+        Args:
+            on_damage: Called with what is wrong with each that does not.
+
+        Returns:
+            The state; None where there is no checkpoint.
+
+        Raises:
+            StoreError: There are some, and none reads well.
+        """
+        damage: StoreError | None = None
+        for info in reversed(self.checkpoints()):
+            try:
+                return self.checkpoint(info.number)
+            except StoreError as error:
+                damage = error
+            on_damage(damage)
+        if damage is not None:
+            raise damage
+        return None
+
     def pulse(self) -> Pulse | None:
         """The latest sign of life; None before the first and while it is torn."""
         try:

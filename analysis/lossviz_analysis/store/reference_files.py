@@ -236,12 +236,7 @@ def _directions_of_scan(folder: Path, length: int) -> list[np.ndarray]:
     scan = ScanReader(folder.parent.parent, folder.name)
     if folder.parent.name != "scans" or scan.geometry() is None:
         raise StoreError(f"{folder} is not the folder of a scan that has begun")
-    rows = scan.directions()
-    if rows.shape[1] != length:
-        raise StoreError(
-            f"the directions of {folder} have {rows.shape[1]} values, the model has {length} "
-            "parameters; they belong to another model"
-        )
+    rows = scan.directions(length)
     if not np.isfinite(rows).all():
         raise StoreError(f"{folder} has a direction that is not finite")
     return list(rows)

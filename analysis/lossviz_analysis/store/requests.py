@@ -152,7 +152,8 @@ class ScanRequest:
     """Whether the axes of a plane are made orthogonal and of unit length, the first first;
     coordinates are then distances."""
     auto_span: bool = False
-    """Whether the ranges are only where a search for the span begins; see `surfaces.span`."""
+    """Whether the span is searched for, see `surfaces.span`; the ranges then count only where
+    there is none to find, as the model is hardly better than chance."""
     is_final: bool = False
     """Whether each point is finished before the next; no coarse picture comes first."""
     clip: float | None = None

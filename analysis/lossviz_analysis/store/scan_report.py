@@ -32,7 +32,7 @@ class ScanReport:
     """While this worker computed points: without what comes before them, and without its rests,
     so that it can be held against the bare rate; see `paced_images_per_second`."""
     bare_images_per_second: float = 0.0
-    """Of nothing but the same forward pass, measured just before."""
+    """Of nothing but the same forward pass, measured just before; all devices together."""
     num_bytes: int = 0
     """Memory the scan was estimated to need on the device."""
     estimated_seconds: float = 0.0

@@ -27,7 +27,8 @@ from lossviz_analysis.store.zarr_arrays import create_head, new_group
 CANCEL_NAME = "cancel"
 FOCUS_NAME = "focus"
 MAX_RESULT_BYTES = 2**30
-"""Of the cells, and of the directions; a reader does not try to hold more."""
+"""Of the cells, and of the directions; a reader that has no model to hold beside them does not
+try to hold more."""
 _MAX_CHUNKS = 4_096
 """Of each array of a result; a gigabyte is at most 1,024 of them."""
 
@@ -170,14 +171,20 @@ class ScanReader:
             raise StoreError(f"scan {self.scan_id} has coordinates that do not ascend")
         return found
 
-    def directions(self) -> Float[np.ndarray, "direction parameters"]:
+    def directions(
+        self, num_parameters: int | None = None
+    ) -> Float[np.ndarray, "direction parameters"]:
         """The directions.
+
+        Args:
+            num_parameters: Of the model they are to belong to; None admits any number, as far
+                as MAX_RESULT_BYTES reaches.
 
         Returns:
             One row for each direction.
 
         Raises:
-            StoreError: Nothing is there yet, or they are damaged.
+            StoreError: Nothing is there yet, they are damaged, or they belong to another model.
         """
         found = open_array(
             self.folder / "result",
@@ -188,7 +195,12 @@ class ScanReader:
         )
         if found.shape[0] > 2:
             raise StoreError(f"scan {self.scan_id} declares {found.shape[0]} directions")
-        if found.num_bytes > MAX_RESULT_BYTES:
+        if num_parameters is not None and found.shape[1] != num_parameters:
+            raise StoreError(
+                f"the directions of {self.folder} have {found.shape[1]} values, the model has "
+                f"{num_parameters} parameters; they belong to another model"
+            )
+        if num_parameters is None and found.num_bytes > MAX_RESULT_BYTES:
             raise StoreError(
                 f"scan {self.scan_id} declares directions of {found.shape[1]} values"
             )

@@ -44,10 +44,11 @@ def has_room(folder: Path, num_bytes: int) -> bool:
 
 
 class Ballast:
-    """Two files that take up room, dropped to be able to say something on a full disk.
+    """Two files that take up room, given back where a full disk has none.
 
-    The large one goes to say that the disk is full, and for the records that wait; the small
-    one to say, in the end, how the run ended.
+    The large one goes for the records that wait; and, on a file system on which even a file
+    that is there cannot be written over, to say that the disk is full. The small one is kept to
+    say, in the end, how the run ended.
     """
 
     def __init__(self, run: Path) -> None:

@@ -32,7 +32,8 @@ from lossviz_analysis.weightspace.lockstep import Lockstep
 from lossviz_analysis.weightspace.twins import Choice, Gate, choose_exact, choose_fast
 from lossviz_analysis.weightspace.vector import MovableModel
 
-Arithmetic = Literal["exact", "fast", "float64"]
+Precision = Literal["exact", "fast", "float64"]
+"""Of the evaluation: to the last bit, with fewer bits where that is faster, or with more."""
 
 _AS_FAST = 0.97
 _CLEARLY_SLOWER = 0.85
@@ -57,7 +58,7 @@ class PointEvaluator:
         directions: tuple[Tensor, ...],
         *,
         dtype: torch.dtype,
-        arithmetic: Arithmetic,
+        arithmetic: Precision,
         micro_batch: int,
         with_confusion: bool,
         sample: Tensor,

@@ -29,6 +29,8 @@ from lossviz_analysis.weightspace.fusing import fuse, has_fused_kernels
 _PART = 50
 _PART_NUMBERS = _PART * 3 * 32 * 32
 """A part of smaller examples has more of them."""
+_ALL = 2**40
+"""Examples, more than any batch has."""
 _CHECKED_EXAMPLES, _CHECKED_PART = 12, 5
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
 """How far running statistics may be from the model's own, relative to the largest of a layer.
@@ -73,10 +75,8 @@ class Lockstep:
         self._model = model
         self._channels_last = any(p.dim() == 4 for p in model.parameters())
         self._graph = trace(model, self._laid_out(inputs))
-        self._part = max(_PART, _PART_NUMBERS // max(1, inputs[0].numel()))
-        if inputs.device.type != "cpu":
-            self._part = inputs.numel()  # a device is filled by whole batches only
-        elif has_fused_kernels(inputs.dtype):
+        self._part = _part_of(inputs)
+        if inputs.device.type == "cpu" and has_fused_kernels(inputs.dtype):
             fuse(self._graph)
         self._interpreter = fx.Interpreter(self._graph)
         self._stages = _stages(self._graph)
@@ -191,6 +191,13 @@ class Lockstep:
 
     def _laid_out(self, inputs: Tensor) -> Tensor:
         return laid_out(inputs, channels_last=self._channels_last)
+
+
+def _part_of(inputs: Tensor) -> int:
+    """Examples like these that are computed at a time."""
+    if inputs.device.type != "cpu":
+        return _ALL  # a device is filled by whole batches only
+    return max(_PART, _PART_NUMBERS // max(1, inputs[0].numel()))
 
 
 def _stages(graph: fx.GraphModule) -> list[_Stage]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -223,7 +223,7 @@ def choose_fast(
         if _seconds(choice.twin, gate.inputs, clock) <= limit:
             return choice
     exact = choose_exact(movable, gate, torch.float32)
-    return Choice(exact.twin, f"{exact.description}, fast is float32 here: {reason}")
+    return replace(exact, description=f"{exact.description}, fast is float32 here: {reason}")
 
 
 def _in_fewer_bits(movable: MovableModel, gate: Gate, dtype: torch.dtype) -> Choice:

@@ -264,6 +264,44 @@ def test_a_disk_without_room_for_any_new_file_is_told_all_the_same(
     check(1)
 
 
+def test_records_get_the_room_of_the_ballast_though_the_state_can_be_told_without_it(
+    run, writer, start, hand_over, check, monkeypatch
+):
+    """What is written over in place needs no room; new files do."""
+    writer.set_state(RunState.RUNNING)
+    opens = Path.open
+
+    def no_room(path, *words, **options):
+        if path.suffix == ".partial" and (run / BALLAST_NAME).exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return opens(path, *words, **options)
+
+    monkeypatch.setattr(Path, "open", no_room)
+    monkeypatch.setattr(writer.ballast, "load", lambda: None)
+    assert (run / BALLAST_NAME).exists()
+    backlog = start(retry_seconds=60.0)  # it has to come at once, before others take the room
+    for epoch in (1, 2, 3):
+        hand_over(backlog, epoch)
+    assert backlog.flush(LONG)
+    check(3)
+    assert RunReader(run).head().state == RunState.RUNNING
+
+
+def test_the_ballast_is_kept_where_only_a_checkpoint_does_not_fit(
+    run, start, until, monkeypatch
+):
+    backlog = start()
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(backlog.writer, "commit_checkpoint", full)
+    backlog.checkpoint(state(0))
+    until(lambda: RunReader(run).head().state == RunState.DISK_FULL)
+    backlog.close(0.05)
+    assert (run / BALLAST_NAME).exists()
+
+
 def test_a_full_disk_is_told_with_counts_and_taken_back(
     run, writer, start, disk, hand_over, check, until
 ):
@@ -445,6 +483,7 @@ def test_a_caller_may_give_up_waiting(start, disk, hand_over):
 
 def test_a_recorder_gives_up_the_oldest_and_counts_them(run, start, disk, hand_over, until):
     backlog = start(max_records=3, when_full="drop")
+    backlog.writer.ballast.drop()  # so that nothing is tried again at once
     disk.code = errno.ENOSPC
     hand_over(backlog, 1)
     until(lambda: backlog.trouble)

@@ -14,7 +14,7 @@ from lossviz_analysis.weightspace.batchnorm import (
 )
 from lossviz_analysis.weightspace.examples import Examples
 from lossviz_analysis.weightspace.folding import UntraceableError
-from lossviz_analysis.weightspace.lockstep import Lockstep
+from lossviz_analysis.weightspace.lockstep import Lockstep, _part_of
 from lossviz_trainer.models import build_model
 
 
@@ -63,6 +63,12 @@ def lockstep(model, examples, dtype=torch.float32) -> Lockstep:
     found = Lockstep.of(model, examples, dtype)
     assert found is not None
     return found
+
+
+@pytest.mark.parametrize("shape", [(12, 64), (12, 3, 32, 32), (2, 1)])
+def test_a_device_gets_whole_batches_and_a_cpu_parts(shape):
+    assert _part_of(torch.empty(shape, device="meta")) >= 2_000
+    assert 50 <= _part_of(torch.empty(shape)) <= 50 * 3 * 32 * 32
 
 
 @pytest.mark.oracle

@@ -159,6 +159,12 @@ def test_fewer_bits_are_used_where_they_are_faster(monkeypatch, factor, expected
     assert ("fast is float32 here" in choice.description) == (expected == torch.float32)
 
 
+def test_where_fast_is_exact_it_has_the_bits_of_exact():
+    movable = MovableModel(seeded(small))
+    assert choose_exact(movable, Gate(movable, images()), torch.float32).has_steady_bits
+    assert fast(None).has_steady_bits
+
+
 def test_without_a_clock_a_cpu_is_not_guessed_at():
     choice = fast(None)
     assert choice.twin is not None
