@@ -477,7 +477,7 @@ def test_the_estimate_counts_processes_on_one_cpu_as_one(run, monkeypatch, names
     setup, _ = scan_setup.set_up(bench, writer, writer.claim(), device)
     running = scan_setup.make_engine(setup)
     force = scanning._Force(running, None, found)
-    report = scanning._first_report(setup, force, [], seconds=0.0)
+    report = scanning._first_report(setup, force, [], seconds=0.0, share=1.0)
     writer.release()
     running.engine.close()
     assert report.bare_images_per_second == 1_000.0 * shares
