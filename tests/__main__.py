@@ -12,14 +12,16 @@ import time
 from pathlib import Path
 
 EVERYWHERE = "--everywhere"
+# Much of a test's time is waiting; a file stays with one process, whose runs it shares.
+PYTEST = ["pytest", "-q", "-n", "2", "--dist", "loadfile"]
 CHECKS = {
     "format": ["ruff", "format", "--check", "--quiet", "."],
     "lint": ["ruff", "check", "--quiet", "."],
     "types": ["pyright", "--warnings", "--pythonpath", sys.executable],
     "contracts": ["lint-imports"],
-    "tests": ["pytest", "-q"],
+    "tests": PYTEST,
 }
-SCREEN = ["pytest", "-q", "tests/tui"]
+SCREEN = [*PYTEST, "tests/tui"]
 ENVIRONMENTS = {
     "without colours": {"NO_COLOR": "1"},
     "in the C locale": {"LC_ALL": "C", "LANG": "C"},

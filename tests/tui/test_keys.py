@@ -30,6 +30,7 @@ from lossviz_tui.options import AppOptions
 from lossviz_tui.panels import cctm, dance, landscape, notes, overview, runs
 from lossviz_tui.screens.help import HelpScreen
 from lossviz_tui.selection import Selection
+from lossviz_tui.words import WORDS
 
 HELPS = {
     "runs": runs.HELP,
@@ -162,6 +163,25 @@ async def test_the_help_of_every_view_fits_a_small_screen(view, readonly):
         scroll = screen.query_one(VerticalScroll)
         assert scroll.max_scroll_y == 0
         assert scroll.virtual_size.height <= 22
+
+
+@pytest.mark.parametrize("view", VIEW_NAMES)
+async def test_the_words_of_every_view_are_a_second_page_that_fits_a_small_screen(view):
+    screen = HelpScreen(view, HELPS[view], readonly=False)
+    app: App[None] = App()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await app.push_screen(screen)
+        await pilot.press("question_mark")
+        scroll = screen.query_one(VerticalScroll)
+        assert scroll.max_scroll_y == 0
+        lines = str(screen.query_one(Static).render()).splitlines()
+        assert len(lines) > len(WORDS[view])
+        assert all(len(line) <= 76 for line in lines)
+        await pilot.press("question_mark")
+        assert "the views" in str(screen.query_one(Static).render())
+        await pilot.press("escape")
+        assert app.screen is not screen
+    assert str(HelpScreen(view, "", readonly=False, ascii_only=True)._words()).isascii()
 
 
 @pytest.mark.parametrize("view", VIEW_NAMES)

@@ -176,7 +176,7 @@ async def test_the_cursor_asks_the_worker_to_go_on_there(run, make_scan, readonl
         else:
             await until(pilot, lambda: focus.exists() and focus.read_text() == str(6 * 9 + 5))
         await pilot.press("escape")
-        await until(pilot, lambda: "at ego cat" not in screen_text(pilot.app))
+        await shows(pilot, no=("at ego cat +",))
         await shows(pilot, "[6 Landscape]")
 
 

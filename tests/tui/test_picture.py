@@ -30,18 +30,20 @@ def test_a_scan_that_has_not_begun_has_no_picture(run, make_scan, picture):
 
 def test_a_plane_names_norms_centre_lowest_point_and_lowland(run, make_scan, picture):
     found = picture(make_scan(run))
-    assert found.facts[0] == "|d| 1.5, 1.5, |w| 20, cos -0.250"
+    assert found.details[0] == "|d| 1.5, 1.5, |w| 20, cos -0.250"
     train = found.result.splits["train"]
     rate = train.mistake_rate
     errors = (100 * train.mistake_rate_error[4, 4], train.loss_error[4, 4])
     wrong = f"{100 * rate[4, 4]:.2f}±{errors[0]:.2f} % wrong"
-    assert found.facts[1] == (
+    assert found.findings[0] == (
         f"centre train {wrong}, loss {train.loss[4, 4]:.4g}±{errors[1]:.2g}"
     )
     i, j = np.unravel_index(rate.argmin(), rate.shape)
     t = np.linspace(-0.1, 0.1, 9)
-    assert found.facts[2] == f"lowest {100 * rate.min():.2f} % at ({t[i]:.3g}, {t[j]:.3g})"
-    assert found.facts[3].startswith("lowland (centre + 5 %) ")
+    assert found.findings[1] == (
+        f"lowest {100 * rate.min():.2f} % at ego cat {t[i]:.3g}, ego dog {t[j]:.3g}"
+    )
+    assert found.findings[2].startswith("lowland (centre + 5 %) ")
     assert found.similarity.shape == (5, 5)
     assert sorted(found.class_order.tolist()) == [0, 1, 2, 3, 4]
     assert -1 <= found.agreement <= 1
@@ -68,7 +70,7 @@ def test_a_line_says_its_type_once_it_is_whole(run, make_scan, ask_scan, picture
     part = picture(make_scan(run, ask_scan(1), state=ScanState.CANCELLED, share=0.6))
     assert not any(fact.startswith("train:") for fact in part.facts)
     whole = picture(make_scan(run, ask_scan(1, split="both")))
-    assert [fact.split(":")[0] for fact in whole.facts[-2:]] == ["train", "test"]
+    assert [fact.split(":")[0] for fact in whole.findings[-2:]] == ["train", "test"]
     assert whole.similarity is None
 
 

@@ -50,7 +50,8 @@ def test_the_status_line_begins_with_the_word_and_ends_with_the_age(
     lines = status.paint(make_scene(standing=standing, now=130.0), (width, 2))
     first = read_lines(lines).splitlines()[0]
     assert first.startswith(state_text(word, Look())[0])
-    assert first.endswith("  data 30s old")
+    has_ended = word in ("finished", "stopped", "failed")
+    assert first.endswith("  ended 30s ago" if has_ended else "  data 30s old")
     has_room = word == "stalled" and width >= 80
     assert ("silent" in first) == (
         has_room or word in ("failed", "crashed", "disk full", "paused")

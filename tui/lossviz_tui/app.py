@@ -109,7 +109,7 @@ class LossvizApp(App[None]):
     def compose(self) -> ComposeResult:
         """Two lines of status, one view, the keys."""
         yield RowDiffView(id="status")
-        yield RowDiffView(id="view", budget=self._budget)
+        yield RowDiffView(id="view", budget=self._budget, placeholder=" loading")
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
@@ -282,16 +282,26 @@ class LossvizApp(App[None]):
         """Another line of the list at hand."""
         self._navigate("moved", step)
 
+    def on_key(self) -> None:
+        """A sentence told has been read when the next key comes; it covers what is below."""
+        if self._notifications:
+            self.clear_notifications()
+
+    def action_help_quit(self) -> None:
+        """What ctrl+c does, since many mean to leave by it."""
+        leave = next((key.shown for key in self._options.keys if key.action == "quit"), "")
+        self._say(f"{leave or 'ctrl+q'} leaves; training and scans go on")
+
     def action_set(self, change: str) -> None:
         """A switch of the selection."""
-        self._navigate(change)
+        try:
+            self._navigate(change)
+        except LossvizError as error:
+            self._say(str(error), is_warning=True)
 
     def action_mark(self) -> None:
         """Mark the run in focus to be drawn with others, or no longer."""
-        try:
-            self._navigate("run_marked")
-        except LossvizError as error:
-            self._say(str(error), is_warning=True)
+        self.action_set("run_marked")
 
     def action_filter_runs(self) -> None:
         """Narrow the list of runs by typing."""

@@ -61,6 +61,8 @@ def shown_tables(scene: Scene, view: RunView, position: int) -> Tables:
             return Tables(title=title, unit="points", focus=sides[0], other=sides[1])
         case "epochs":
             place = marked_position(scene, view)
+            if place == position:
+                raise StoreError(f"epoch {epoch} is the one to compare with; go to another one")
             name = f"epoch {view.epochs[place]}"
             other = Side(name=name, counts=_counts(view, split, place))
             title = f"CCTM, {split}, epoch {epoch} minus {name}"

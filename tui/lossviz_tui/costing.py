@@ -8,8 +8,11 @@ from lossviz_analysis.store.fields import StoreError
 from lossviz_analysis.store.reader import RunReader
 from lossviz_analysis.store.scan_report import DUTY
 from lossviz_analysis.store.scans import ScanReader, find_scans
+from lossviz_analysis.store.schema import ScanState
 from lossviz_tui.devices import num_gpus
 
+_SETTLED_MS = 60_000
+"""So long a scan that did not end must have been computed for its rate to count."""
 _MAX_LOOKED_AT = 40
 """Scans whose reports are read, the newest first: the form is to appear at once."""
 
@@ -55,6 +58,9 @@ def _measured(scan: ScanReader) -> Measured | None:
     rate = report.images_per_second or report.bare_images_per_second
     if geometry is None or not (math.isfinite(rate) and rate > 0):
         return None
+    head = scan.head()
+    if head.state != ScanState.DONE and head.elapsed_ms < _SETTLED_MS:
+        return None  # its first seconds are slower than the rest would have been
     setup = report.seconds.get("setup", 0.0)
     return Measured(
         images_per_second=rate,

@@ -183,7 +183,7 @@ KEYS: tuple[Key, ...] = (
         "m",
         "set('next_mode')",
         "Mode",
-        "plane, classes, cut, similarity",
+        "plane/classes/cut/similarity",
         ("landscape",),
         in_footer=True,
     ),
@@ -214,7 +214,15 @@ KEYS: tuple[Key, ...] = (
         ("landscape",),
         starts_work=True,
     ),
-    Key("x", "cancel_scan", "Cancel", "cancel the scan", ("landscape",), starts_work=True),
+    Key(
+        "x",
+        "cancel_scan",
+        "Cancel",
+        "cancel the scan",
+        ("landscape",),
+        in_footer=True,
+        starts_work=True,
+    ),
     Key(
         "K", "queue(-1)", "Sooner", "compute this scan sooner", ("landscape",), starts_work=True
     ),

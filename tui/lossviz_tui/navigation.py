@@ -11,6 +11,7 @@ from lossviz_analysis.store.fields import StoreError
 from lossviz_tui.cctm_tables import shown_tables
 from lossviz_tui.class_order import place_of, shown_classes
 from lossviz_tui.listing import scan_groups
+from lossviz_tui.paint.smooth import window_of
 from lossviz_tui.scene import Scene
 from lossviz_tui.selection import (
     CLASS_ORDERS,
@@ -341,9 +342,13 @@ def frame_played(scene: Scene) -> Selection:
 
 
 def playing_toggled(scene: Scene) -> Selection:
-    """The film goes on by itself, or stands; a single scan has nothing to play."""
-    is_playing = not scene.selection.is_playing and len(scene.series) > 1
-    return replace(scene.selection, is_playing=is_playing)
+    """The film goes on by itself, or stands.
+
+    Raises LossvizError where there is nothing to play.
+    """
+    if len(scene.series) < 2:
+        raise LossvizError("this is no film; the second page of the scan form makes one")
+    return replace(scene.selection, is_playing=not scene.selection.is_playing)
 
 
 def _frame(scene: Scene, step: int, *, is_round: bool) -> Selection:
@@ -466,8 +471,13 @@ def log_toggled(scene: Scene) -> Selection:
 
 def next_smoothing(scene: Scene) -> Selection:
     """Curves as they are, smoothed a little, or smoothed much."""
-    place = SMOOTHINGS.index(scene.selection.smoothing) + 1
-    return replace(scene.selection, smoothing=SMOOTHINGS[place % len(SMOOTHINGS)])
+    count = 0 if scene.view is None else len(scene.view)
+    place = SMOOTHINGS.index(scene.selection.smoothing)
+    later = SMOOTHINGS[place + 1 :]
+    window = window_of(scene.selection.smoothing, count)
+    # Of a short run the shares come to the same few epochs.
+    others = [share for share in later if window_of(share, count) != window]
+    return replace(scene.selection, smoothing=others[0] if others else SMOOTHINGS[0])
 
 
 def other_ranking(scene: Scene) -> Selection:

@@ -18,6 +18,7 @@ from lossviz_analysis.surfaces.similarity import (
     loss_shape_similarity,
 )
 from lossviz_tui.history import RunView
+from lossviz_tui.panels.scan_values import direction_name
 from lossviz_tui.panels.texts import duration_text
 from lossviz_tui.scene import ScanPicture
 
@@ -35,11 +36,11 @@ def picture_of(scan: ScanReader, view: RunView) -> ScanPicture | None:
         raise StoreError(f"the result of scan {scan.scan_id} does not fit its request")
     head, report, result = scan.head(), scan.report(), read_result(scan, with_confusion=False)
     first = next(iter(result.splits.values()))
-    facts = [*_geometry_facts(result, request), *_centre_facts(result, report)]
+    findings = _centre_facts(result, report)
     similarity = order = None
     agreement = float("nan")
     if len(result.coordinates) == 2:
-        facts += [*_plane_facts(result, first), *_way_facts(result)]
+        findings += _plane_facts(result, first, request)
         if first.is_known.sum() > 2:
             surfaces = np.where(first.is_known[..., None], first.class_mistake_rate, np.nan)
             similarity = loss_shape_similarity(surfaces)
@@ -48,8 +49,9 @@ def picture_of(scan: ScanReader, view: RunView) -> ScanPicture | None:
     elif first.is_known.all():
         t = result.coordinates[0]
         for split, values in result.splits.items():
-            facts.append(f"{split}: {curve_type(t, values.loss).describe()}")
-    facts += _report_facts(report, head)
+            findings.append(f"{split}: {curve_type(t, values.loss).describe()}")
+    details = [*_way_facts(result), *_geometry_facts(result, request)]
+    details += _report_facts(report, head)
     is_whole = all(
         bool((split.is_complete & ~split.is_void).all()) for split in result.splits.values()
     )
@@ -57,7 +59,8 @@ def picture_of(scan: ScanReader, view: RunView) -> ScanPicture | None:
         scan_id=scan.scan_id,
         request=request,
         result=result,
-        facts=tuple(facts),
+        findings=tuple(findings),
+        details=tuple(details),
         stage=stage_words(result, request, has_ended=head.state == ScanState.DONE),
         is_whole=is_whole,
         report=report,
@@ -158,13 +161,16 @@ def _centre_facts(result: ScanResult, report: ScanReport) -> list[str]:
     return facts
 
 
-def _plane_facts(result: ScanResult, first: SplitResult) -> list[str]:
+def _plane_facts(result: ScanResult, first: SplitResult, request: ScanRequest) -> list[str]:
     t1, t2 = result.coordinates
     rate = np.where(first.is_known, first.mistake_rate, np.nan)
     facts: list[str] = []
     if (lowest := lowest_entry(rate, t1, t2)) is not None:
         i, j = lowest
-        facts.append(f"lowest {100 * rate[i, j]:.2f} % at ({t1[i]:.3g}, {t2[j]:.3g})")
+        names = result.geometry.class_names
+        one, other = (direction_name(spec, names) for spec in request.directions)
+        where = f"{one} {t1[i]:.3g}, {other} {t2[j]:.3g}"
+        facts.append(f"lowest {100 * rate[i, j]:.2f} % at {where}")
     found = lowland(estimated_rates(first.mistake_rate, first.is_known), t1, t2)
     if np.isfinite(found.area):
         about = "" if first.is_known.all() else "about "

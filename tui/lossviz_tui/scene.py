@@ -62,8 +62,10 @@ class ScanPicture:
     scan_id: str
     request: ScanRequest
     result: ScanResult
-    facts: tuple[str, ...]
-    """Sentences beside the picture: norms, cosine, centre, lowland, curve type."""
+    findings: tuple[str, ...]
+    """What is seen in it, in sentences: centre, lowest point, lowland, curve type."""
+    details: tuple[str, ...] = ()
+    """How it came about: way, norms, cosine, span, rates, time and memory."""
     stage: str = ""
     """Which stage is shown, in words: how many points on how many images."""
     is_whole: bool = True
@@ -75,6 +77,11 @@ class ScanPicture:
     """Classes by average-linkage clustering of the similarity."""
     agreement: float = float("nan")
     """Rank correlation of similarity and symmetrised CCTM."""
+
+    @property
+    def facts(self) -> tuple[str, ...]:
+        """All sentences beside it."""
+        return (*self.findings, *self.details)
 
 
 @dataclass(frozen=True, kw_only=True)

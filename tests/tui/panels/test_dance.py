@@ -68,10 +68,13 @@ def test_the_second_line_ranks_the_pair_and_counts_its_moments(make_scene, read_
     view = make_scene().view
     rates = np.array([view.rates("test", e) for e in range(len(view))])
     count = int(pair_moments(view.recall_of("test"), rates, 2, 3).sum())
-    line = paint(make_scene, read_lines).splitlines()[1]
-    assert line.startswith("pair 1/10 by rate, ")
+    epoch, line = paint(make_scene, read_lines).splitlines()[1:3]
+    assert epoch == (
+        "epoch 8: cat 70.0 % right, 23.0 % called dog; dog 90.0 % right, 8.0 % called cat"
+    )
+    assert line.startswith("pair 1/10 by rate, 15.50 %; ▼ 1 pair moment (epoch 4); ↓ 0")
     assert count == 1
-    assert "▼ 1 pair moment; ↓ 0 third-class moments" in line
+    assert line.endswith("↓ 0 third-class moments")
 
 
 def test_both_kinds_of_moments_stand_in_both_charts_by_different_glyphs(

@@ -88,7 +88,9 @@ def test_many_long_names_take_few_lines(check_lines):
 @pytest.mark.parametrize("size", [NARROW, WIDE])
 def test_the_overview_draws_them_together(marked_scene, read_lines, size):
     text = read_lines(overview.paint(marked_scene(view="overview"), size))
-    assert text.startswith("◇ pets  ● cifar-big-lr  ■ cifar-small-lr")
+    assert text.startswith(
+        "◇ pets 85.40 % at 8  ● cifar-big-lr 84.80 % at 5  ■ cifar-small-lr 89.00 % at 8"
+    )
     assert "accuracy, test  %" in text
     assert "cross-entropy, test" in text
     chart = text.split("\n", 1)[1]
@@ -99,13 +101,13 @@ def test_the_overview_draws_them_together(marked_scene, read_lines, size):
 
 def test_the_dance_draws_a_class_of_every_run_that_has_it(marked_scene, read_lines):
     text = read_lines(dance.paint(marked_scene(view="dance", pair=(2, 3)), NARROW))
-    legend = text.splitlines()[2]
+    legend = text.splitlines()[3]
     assert legend.startswith("◇ pets +")
     assert "● cifar-big-lr +" in legend
     assert "■ cifar-small-lr other classes" in legend
     assert "recall of cat" in text
     assert "recall of dog" in text
-    chart = text.split("\n", 3)[3]
+    chart = text.split("\n", 4)[4]
     assert "●" in chart
     assert "■" not in chart
 

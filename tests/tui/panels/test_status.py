@@ -66,7 +66,7 @@ def test_the_state_is_a_word_and_a_sign_in_ascii_too(read):
 def test_a_finished_run_has_no_share_of_an_epoch(read):
     first, _ = read(standing=Standing(word="finished", pulse=PULSE, data_seen=165.0))
     assert first.startswith("✓ finished  epoch 8/12 pets")
-    assert first.endswith("data 0s old")
+    assert first.endswith("ended 0s ago")
 
 
 def test_a_held_epoch_is_a_badge_that_counts_what_is_newer(read):

@@ -11,6 +11,7 @@ from lossviz_tui.paint.cells import Canvas, Size
 from lossviz_tui.paint.palettes import (
     LARGEST,
     LEVELS,
+    MUTED,
     SIGNED_SHADES,
     TEXT,
     VIRIDIS,
@@ -103,10 +104,16 @@ def _number_upright(
 ) -> None:
     left, top, width, height = area
     ticks = ticks_of(scale, max(1, scale.cells // 4))
+    taken: set[int] = set()
     for value, text in zip(ticks, tick_labels(ticks), strict=True):
         cell = scale.cell(value)
         if cell is not None and len(text) + 3 <= width:
             canvas.put(left + 3, top + height - 1 - cell, text, style_for(look, TEXT))
+            taken.add(cell)
+    for cell, end in ((0, scale.low), (scale.cells - 1, scale.high)):
+        text = short_number(10.0**end if scale.log else end)
+        if len(text) + 3 <= width and not taken & {cell - 1, cell, cell + 1}:
+            canvas.put(left + 3, top + height - 1 - cell, text, style_for(look, MUTED))
 
 
 def _number_lying(

@@ -226,8 +226,10 @@ def _head(
     text = clean_text(text, width, ascii_only=scene.look.is_ascii)
     canvas.put(0, 0, text, strong(scene.look))
     words = part or _summary(tables, values)
-    if len(text) + len(words) + 2 <= width:
-        canvas.put_right(width, 0, words, muted(scene.look))
+    for said in (f"true class down, called across; {words}", words):
+        if len(text) + len(said) + 2 <= width:
+            canvas.put_right(width, 0, said, muted(scene.look))
+            break
     return canvas.strips()
 
 

@@ -16,10 +16,11 @@ from lossviz_analysis.classwise.dance import (
     pair_moments,
     third_class_moments,
 )
+from lossviz_analysis.store.fields import StoreError
 from lossviz_tui.history import RowByEpoch, RunView
 from lossviz_tui.paint.cells import Canvas, Size, beside, clean_text
 from lossviz_tui.paint.charts import ChartOptions, Marks, Series
-from lossviz_tui.panels.epoch_chart import epoch_chart
+from lossviz_tui.panels.epoch_chart import epoch_chart, held_epoch
 from lossviz_tui.panels.marked import DrawnRun, drawn_runs, run_legend
 from lossviz_tui.panels.overview import nothing_counted, waiting
 from lossviz_tui.panels.pairs import pair_list
@@ -38,6 +39,8 @@ _NOWHERE = np.empty(0)
 _PAIR_MOMENT = Marks(x=_NOWHERE, y=_NOWHERE, glyph="▼", ascii_glyph="v", color_index=5)
 _THIRD_MOMENT = Marks(x=_NOWHERE, y=_NOWHERE, glyph="↓", ascii_glyph="!", color_index=4)
 _MAX_OTHERS = 12
+_FEW = 3
+"""Moments that are named by their epochs."""
 _LABELLED_OTHERS = 3
 _LATELY = 20
 """Epochs by which the other classes are ranked."""
@@ -116,7 +119,7 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
     width, height = size
     list_width = 0 if width < 92 else 28 if width < 120 else 42 if width < 200 else 56
     charts_width = width - list_width - (1 if list_width else 0)
-    lines = _facts(scene, dance, charts_width, 2 if height >= 18 else 1)
+    lines = _facts(scene, dance, charts_width, 3 if height >= 20 else 2 if height >= 18 else 1)
     runs = _comparable(scene, dance)
     if runs:
         lines += run_legend(runs, charts_width, scene.look)
@@ -194,7 +197,8 @@ def _facts(scene: Scene, dance: _Dance, width: int, count: int) -> list[Strip]:
     arrow = "<->" if look.is_ascii else "⇄"
     head = f"{first} {arrow} {second}"
     canvas.put(0, 0, head, strong(look))
-    text = f"  {scene.selection.split}  dance score "
+    whole = "" if held_epoch(scene) is None else "all epochs: "
+    text = f"  {scene.selection.split}  {whole}dance score "
     text += "n/a" if not np.isfinite(score) else f"{score:+.2f}"
     coverage = _coverage(dance)
     rates = dance.rates
@@ -206,14 +210,39 @@ def _facts(scene: Scene, dance: _Dance, width: int, count: int) -> list[Strip]:
         dominance = f"  {second} dominates {first} since epoch {int(view.class_epochs[since])}"
         text += dominance if cell_len(head + text + dominance) <= width else ""
     canvas.put(cell_len(head), 0, text, muted(look))
-    if count > 1:
-        text = clean_text(_second_line(scene, dance), width, ascii_only=look.is_ascii)
-        canvas.put(0, 1, text, muted(look))
+    lines = [_at_epoch(scene, dance)] if count > 2 else []
+    lines += [_rank_and_moments(scene, dance, width)] if count > 1 else []
+    for row, line in enumerate(lines, 1):
+        text = clean_text(line, width, ascii_only=look.is_ascii)
+        canvas.put(0, row, text, muted(look))
     return canvas.strips()
 
 
-def _second_line(scene: Scene, dance: _Dance) -> str:
-    """Which of the pairs it is, how often they are taken for one another, its moments."""
+def _at_epoch(scene: Scene, dance: _Dance) -> str:
+    """How both classes fare at the epoch in focus: the numbers behind the rate of the pair."""
+    position, names = scene.position, dance.view.description.class_names
+    if position is None:
+        return ""
+    try:
+        rates = dance.view.rates_among(scene.selection.split, position, dance.pair)
+    except StoreError as error:
+        return str(error)
+    if np.isnan(rates).any():
+        return f"epoch {scene.epoch}: no examples of them are counted"
+    ascii_only = scene.look.is_ascii
+    one, other = (clean_text(names[c], 14, ascii_only=ascii_only) for c in dance.pair)
+    (right, called), (called_back, right_too) = (100 * rates).tolist()
+    return (
+        f"epoch {scene.epoch}: {one} {right:.1f} % right, {called:.1f} % called {other}; "
+        f"{other} {right_too:.1f} % right, {called_back:.1f} % called {one}"
+    )
+
+
+def _rank_and_moments(scene: Scene, dance: _Dance, width: int) -> str:
+    """Which of the pairs it is, how often they are taken for one another, its moments.
+
+    Where there is room, with the epochs of those of the pair.
+    """
     look, listed = scene.look, scene.listed_pairs
     places = [k for k, one in enumerate(listed) if {one.first, one.second} == set(dance.pair)]
     parts: list[str] = []
@@ -236,10 +265,15 @@ def _second_line(scene: Scene, dance: _Dance) -> str:
             clean_text(names[c], 10, ascii_only=look.is_ascii)
             for c in dict.fromkeys(others.tolist())
         ]
-        parts.append(f"{signs[0]} {_counted(len(dance.pair_moments), 'pair moment')}")
+        when = dance.view.class_epochs[dance.pair_moments].tolist()
+        text = f"{signs[0]} {_counted(len(when), 'pair moment')}"
+        parts.append(text)
         text = f"{signs[1]} {_counted(len(places), 'third-class moment')}"
         text += f" ({', '.join(named[:3])}{', ...' if len(named) > 3 else ''})" if named else ""
         parts.append(text)
+        epochs = f" (epoch {', '.join(map(str, when))})" if 0 < len(when) <= _FEW else ""
+        if cell_len("; ".join(parts) + epochs) <= width:
+            parts[-2] += epochs
     return "; ".join(parts)
 
 

@@ -102,6 +102,7 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
     runs = drawn_runs(scene)
     head: list[Strip] = []
     if runs:
+        runs = tuple(_with_accuracy(scene, run) for run in runs)
         head = run_legend(runs, size[0], scene.look)
     elif size[1] >= 14:
         head = [_facts(scene, view, size[0])]
@@ -141,6 +142,20 @@ def _grid(scene: Scene, runs: tuple[DrawnRun, ...], size: Size) -> list[Strip]:
     return stacked(size, *blocks)
 
 
+def _with_accuracy(scene: Scene, run: DrawnRun) -> DrawnRun:
+    """A run with its accuracy at the epoch in focus, or the last one before."""
+    view, epoch = run.view, scene.epoch
+    if view is None or epoch is None:
+        return run
+    place = int(np.searchsorted(view.epochs, epoch, side="right")) - 1
+    if place < 0:
+        return run
+    accuracy = float(view.column(f"{scene.selection.split}_accuracy")[place])
+    if not math.isfinite(accuracy):
+        return run
+    return replace(run, note=f"{100 * accuracy:.2f} % at {int(view.epochs[place])}")
+
+
 def _parts(width: int, count: int) -> list[int]:
     return [width * (k + 1) // count - width * k // count for k in range(count)]
 
@@ -172,9 +187,9 @@ def _chart(scene: Scene, runs: tuple[DrawnRun, ...], chart: _Chart, size: Size) 
     log_y = chart.has_log and scene.selection.log
     title += ", log" if log_y else ""
     if share:
-        window = window_of(share, len(view))
-        over = f"{100 * share:g} % of the" if runs else f"{window}"
-        title += f", mean of {over} epochs"
+        lengths = [len(run.view) for run in runs if run.view is not None] or [len(view)]
+        windows = sorted({window_of(share, length) for length in lengths})
+        title += f", mean of {' to '.join(map(str, (windows[0], *windows[1:][-1:])))} epochs"
     options = ChartOptions(
         title=title,
         y_label=chart.y_label,

@@ -12,6 +12,7 @@ from textual.strip import Strip
 from lossviz_analysis.surfaces.cut import Cut, cut
 from lossviz_analysis.surfaces.lowland import lowest_entry
 from lossviz_tui.navigation import point_chosen
+from lossviz_tui.paint.axes import short_number
 from lossviz_tui.paint.cells import Size, beside, blank_lines, text_line
 from lossviz_tui.paint.charts import ChartOptions, Series, line_chart
 from lossviz_tui.paint.matrix import EntryMark, HeatOptions
@@ -70,14 +71,14 @@ def one_plane(
         high=ends[1],
         marks=_marks(found, t1, t2),
         cursor=_cursor(scene, picture),
-        contours=_contours(scene, found.values, 4 if size[1] >= 24 else 2),
+        contours=_contours(scene, found.values, size[1]),
     )
     if ends == (None, None) and found.is_capped.any():
         heat = replace(heat, high=float(found.values[found.is_capped][0]))
     options = PlaneOptions(
         heat=heat,
         title=title,
-        value_label=found.label,
+        value_label=f"{found.label}, log" if scene.selection.log else found.label,
         row_label=axis_label(scene, picture, 0),
         column_label=axis_label(scene, picture, 1),
         has_bar=has_bar,
@@ -126,14 +127,23 @@ def _marks(found: Drawn, t1: np.ndarray, t2: np.ndarray) -> list[EntryMark]:
     return marks
 
 
-def _contours(scene: Scene, values: np.ndarray, count: int) -> tuple[float, ...]:
-    """So many levels between the smallest and the largest value."""
+def _contours(scene: Scene, values: np.ndarray, height: int) -> tuple[float, ...]:
+    """Levels between the smallest and the largest value, more of them in a high picture."""
+    count = 4 if height >= 24 else 2
     finite = values[np.isfinite(values)]
     if not scene.selection.contours or finite.size < 9 or finite.min() == finite.max():
         return ()
     if scene.selection.log and finite.min() > 0:
         return tuple(np.geomspace(finite.min(), finite.max(), count + 2)[1:-1].tolist())
     return tuple(np.linspace(finite.min(), finite.max(), count + 2)[1:-1].tolist())
+
+
+def _levels(scene: Scene, picture: ScanPicture, height: int) -> list[str]:
+    """At which values the contours are drawn, of the first split."""
+    split = next(iter(picture.result.splits.values()))
+    found = drawn(split, scene.selection.quantity, picture.request.clip)
+    levels = _contours(scene, found.values, height)
+    return [f"contours at {', '.join(map(short_number, levels))}"] if levels else []
 
 
 def head_facts(picture: ScanPicture) -> tuple[str, ...]:
@@ -170,7 +180,7 @@ def narrow_facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
 def _facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     """What is known of the cursor's point and of the scan, then the cut through the centre."""
     width, height = size
-    lines = _all_facts(scene, picture, width)
+    lines = _all_facts(scene, picture, size)
     if scene.selection.has_cut:
         # A cut that was turned is looked at: the last facts make room for it.
         lines = lines[: max(0, height - _PROFILE_ROWS - 1)]
@@ -182,12 +192,14 @@ def _facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     )
 
 
-def _all_facts(scene: Scene, picture: ScanPicture, width: int) -> list[Strip]:
+def _all_facts(scene: Scene, picture: ScanPicture, size: Size) -> list[Strip]:
     """The facts of the cursor's point in place of as many of the scan's, then the others.
 
     Were they put before them, all lines would move down and be sent again, planes and all.
     """
-    facts = [*head_facts(picture), *picture.facts]
+    width, height = size
+    facts = [*picture.findings, *head_facts(picture), *_levels(scene, picture, height)]
+    facts += picture.details
     if scene.point is None:
         return _wrapped(scene, facts, width, muted(scene.look))
     upper = _wrapped(scene, point_facts(scene, picture, scene.point), width, strong(scene.look))

@@ -1,9 +1,11 @@
 """The numbers of a scan as they are drawn: in the chosen quantity, gaps estimated."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from lossviz_analysis.store.requests import DirectionSpec
 from lossviz_analysis.store.results import SplitResult
 from lossviz_analysis.surfaces.estimate import estimated_losses, estimated_rates
 from lossviz_tui.paint.cells import clean_text
@@ -84,17 +86,21 @@ def common_ends(
 def axis_label(scene: Scene, picture: ScanPicture, axis: int) -> str:
     """What a direction is, in a word or two."""
     spec = picture.request.directions[axis]
-    names = picture.result.geometry.class_names
-    match spec.kind:
-        case "ego" if spec.class_index is not None and spec.class_index < len(names):
-            text = f"ego {names[spec.class_index]}"
-        case "gaussian":
-            text = f"gaussian {spec.seed}"
-        case "pca" | "file":
-            text = f"{spec.kind} {spec.component}"
-        case _:
-            text = spec.kind
+    text = direction_name(spec, picture.result.geometry.class_names)
     return clean_text(text, 20, ascii_only=scene.look.is_ascii)
+
+
+def direction_name(spec: DirectionSpec, class_names: Sequence[str]) -> str:
+    """What a direction is; the name of a class in it is as the store has it."""
+    match spec.kind:
+        case "ego" if spec.class_index is not None and spec.class_index < len(class_names):
+            return f"ego {class_names[spec.class_index]}"
+        case "gaussian":
+            return f"gaussian {spec.seed}"
+        case "pca" | "file":
+            return f"{spec.kind} {spec.component}"
+        case _:
+            return spec.kind
 
 
 def fact_text(text: str, width: int, *, ascii_only: bool) -> str:

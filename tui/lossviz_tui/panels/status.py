@@ -16,6 +16,8 @@ from lossviz_tui.scene import Scene
 
 _GPU_WIDTH = 110
 _GAP = "  "
+_ENDED = ("finished", "stopped", "failed")
+"""States after which no data are waited for."""
 """From this width on there is room for what the GPU does."""
 _HINTS: dict[str, tuple[str, str]] = {
     "failed": ("log", "the log"),
@@ -112,7 +114,9 @@ def _right(scene: Scene, *, with_gpu: bool) -> list[str]:
     if scene.trouble:
         parts.append("store unreadable")
     if scene.view is not None and len(scene.view) and scene.standing is not None:
-        parts.append(f"data {age_text(scene.now - scene.standing.data_seen)} old")
+        age = age_text(scene.now - scene.standing.data_seen)
+        has_ended = scene.standing.word in _ENDED
+        parts.append(f"ended {age} ago" if has_ended else f"data {age} old")
     return parts
 
 

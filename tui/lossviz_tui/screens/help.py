@@ -1,5 +1,6 @@
 """Every key, and how to read the view at hand; one page at 80 x 24."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from lossviz_tui.keys import ASCII_ARROWS, KEYS, MAX_HELP, VIEW_NAMES, VIEW_TITLES, Key
+from lossviz_tui.words import WORDS
 
 _KEYS_WIDTH = 7
 _TWO_COLUMNS = 80
@@ -24,7 +26,8 @@ class HelpScreen(ModalScreen[None]):
     """Help for one view, from the table of keys."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,question_mark,enter", "dismiss(None)", "Close")
+        Binding("escape,q,enter", "dismiss(None)", "Close"),
+        Binding("question_mark,tab", "turn", "Words"),
     ]
     DEFAULT_CSS = """
     HelpScreen { align: center middle; }
@@ -47,22 +50,51 @@ class HelpScreen(ModalScreen[None]):
         self._view = view
         self._how_to_read = how_to_read
         self._readonly = readonly
+        self._has_words = False
 
     def compose(self) -> ComposeResult:
         """The text."""
         with VerticalScroll():
-            columns = 2 if self.app.size.width >= _TWO_COLUMNS else 1
-            yield Static(self._text(columns), markup=False)
+            yield Static(self._page(), markup=False)
+
+    def action_turn(self) -> None:
+        """The other page: the words of the view, or its keys."""
+        self._has_words = not self._has_words
+        self.query_one(Static).update(self._page())
+
+    def _page(self) -> Text:
+        if self._has_words:
+            return self._words()
+        return self._text(2 if self.app.size.width >= _TWO_COLUMNS else 1)
+
+    def _heading(self, other: str) -> Text:
+        """The name of the view, and what the other page is about."""
+        title = VIEW_TITLES[VIEW_NAMES.index(self._view)]
+        text = Text(title, style="bold")
+        text.append(f"{f'? {other}':>{_TEXT_WIDTH - len(title)}}\n", "dim not bold")
+        return text
+
+    def _words(self) -> Text:
+        """What the words of the view mean."""
+        text = self._heading("keys")
+        words = WORDS[self._view]
+        width = max(len(word) for word, _ in words) + 1
+        for word, meaning in words:
+            text.append(f"{word:{width}}", "bold")
+            lines = textwrap.wrap(meaning, _TEXT_WIDTH - width)
+            text.append(f"\n{'':{width}}".join(lines) + "\n", "not bold")
+        text.rstrip()
+        if self._ascii_only:
+            text = Text(text.plain.replace("±", "+-"))
+        return text
 
     def _text(self, columns: int = 2) -> Text:
-        text = Text()
+        text = self._heading("what the words mean")
 
         def shown(key: Key) -> str:
             return key.shown.translate(ASCII_ARROWS) if self._ascii_only else key.shown
 
-        title = VIEW_TITLES[VIEW_NAMES.index(self._view)]
-        text.append(f"{title}\n", style="bold")
-        text.append(f"{self._how_to_read}\n")
+        text.append(f"{self._how_to_read}\n", "not bold")
         rows = [
             key
             for key in self._keys

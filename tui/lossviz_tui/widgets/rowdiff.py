@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
+from rich.segment import Segment
 from textual import events
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -59,12 +60,15 @@ class RowDiffView(Widget):
         self,
         *,
         budget: ByteBudget | None = None,
+        placeholder: str = "",
         name: str | None = None,
         id: str | None = None,  # noqa: A002 - Textual's own name for it
         classes: str | None = None,
     ) -> None:
         super().__init__(name=name, id=id, classes=classes)
         self._budget = budget
+        self.placeholder = placeholder
+        """What stands there before the first picture."""
         self._shown: list[Strip] = []
         self._pending: list[Strip] | None = None
         self._pending_targets: tuple[Target, ...] = ()
@@ -96,6 +100,8 @@ class RowDiffView(Widget):
         """One row in the widget's own colours where the painter left them open."""
         style = self.visual_style.rich_style
         width = self.content_size.width
+        if not self._shown and y == 0:
+            return Strip([Segment(self.placeholder, style)]).adjust_cell_length(width, style)
         if y >= len(self._shown):
             return Strip.blank(width, style)
         return self._shown[y].adjust_cell_length(width, style).apply_style(style)
