@@ -70,8 +70,9 @@ class HelpScreen(ModalScreen[None]):
     def _heading(self, other: str) -> Text:
         """The name of the view, and what the other page is about."""
         title = VIEW_TITLES[VIEW_NAMES.index(self._view)]
-        text = Text(title, style="bold")
-        text.append(f"{f'? {other}':>{_TEXT_WIDTH - len(title)}}\n", "dim not bold")
+        text = Text()
+        text.append(title, "bold")
+        text.append(f"{f'? {other}':>{_TEXT_WIDTH - len(title)}}\n", "dim")
         return text
 
     def _words(self) -> Text:
@@ -82,7 +83,7 @@ class HelpScreen(ModalScreen[None]):
         for word, meaning in words:
             text.append(f"{word:{width}}", "bold")
             lines = textwrap.wrap(meaning, _TEXT_WIDTH - width)
-            text.append(f"\n{'':{width}}".join(lines) + "\n", "not bold")
+            text.append(f"\n{'':{width}}".join(lines) + "\n")
         text.rstrip()
         if self._ascii_only:
             text = Text(text.plain.replace("±", "+-"))
@@ -94,7 +95,7 @@ class HelpScreen(ModalScreen[None]):
         def shown(key: Key) -> str:
             return key.shown.translate(ASCII_ARROWS) if self._ascii_only else key.shown
 
-        text.append(f"{self._how_to_read}\n", "not bold")
+        text.append(f"{self._how_to_read}\n")
         rows = [
             key
             for key in self._keys
