@@ -230,3 +230,14 @@ async def test_the_form_fits_sixty_by_eighteen(folder, options):
             if options.get("charset") == "ascii":
                 assert "\n".join(lines[:-1]).isascii()
             await pilot.press("down")
+
+
+async def test_each_field_says_what_it_is_about_and_no_training_has_no_epoch(trainer, folder):
+    async with app_for(folder).run_test(size=(80, 24)) as pilot:
+        await open_form(pilot)
+        await shows(pilot, "digits is small and at hand")
+        await pilot.press("down")
+        await shows(pilot, "mlp is the quickest")
+        await pilot.press("down", "down", "0", "enter")
+        await shows(pilot, "a training has one epoch at least")
+    assert not trainer.asked

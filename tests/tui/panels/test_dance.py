@@ -69,9 +69,7 @@ def test_the_second_line_ranks_the_pair_and_counts_its_moments(make_scene, read_
     rates = np.array([view.rates("test", e) for e in range(len(view))])
     count = int(pair_moments(view.recall_of("test"), rates, 2, 3).sum())
     epoch, line = paint(make_scene, read_lines).splitlines()[1:3]
-    assert epoch == (
-        "epoch 8: cat 70.0 % right, 23.0 % called dog; dog 90.0 % right, 8.0 % called cat"
-    )
+    assert epoch == ("epoch 8: cat 70.0 % right, 23.0 % as dog; dog 90.0 % right, 8.0 % as cat")
     assert line.startswith("pair 1/10 by rate, 15.50 %; ▼ 1 pair moment (epoch 4); ↓ 0")
     assert count == 1
     assert line.endswith("↓ 0 third-class moments")

@@ -233,8 +233,8 @@ def _at_epoch(scene: Scene, dance: _Dance) -> str:
     one, other = (clean_text(names[c], 14, ascii_only=ascii_only) for c in dance.pair)
     (right, called), (called_back, right_too) = (100 * rates).tolist()
     return (
-        f"epoch {scene.epoch}: {one} {right:.1f} % right, {called:.1f} % called {other}; "
-        f"{other} {right_too:.1f} % right, {called_back:.1f} % called {one}"
+        f"epoch {scene.epoch}: {one} {right:.1f} % right, {called:.1f} % as {other}; "
+        f"{other} {right_too:.1f} % right, {called_back:.1f} % as {one}"
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
+from textual.events import Key
 from textual.message import Message
 
 from lossviz_analysis.errors import LossvizError
@@ -27,6 +28,16 @@ from lossviz_tui.training import (
 
 FORM = "training"
 """The name under which choices are remembered."""
+_HINTS = {
+    "data": "digits is small and at hand; or cifar10, a folder train/CLASS, an .npz file",
+    "model": "mlp is the quickest, then resnet20 and vgg9; the others want a GPU",
+    "recipe": "the learning rate over the epochs, as published",
+    "epochs": "how often all images are gone through",
+    "train_examples": "the same number of each class; fewer make epochs quicker",
+    "seed": "of the first weights, the order of the images and their augmentation",
+    "device": "auto takes a GPU where there is one",
+    "name": "of the folder of the run",
+}
 _EPOCHS = (None, 1, 5, 10, 20, 50, 100, 200, 300)
 _EXAMPLES = (None, 500, 1_000, 2_000, 5_000, 10_000, 20_000)
 
@@ -114,6 +125,14 @@ class TrainForm(Form[Path]):
             found.append("as the last time; ctrl+r goes back to the defaults")
         return found
 
+    def hint(self, field: Field) -> str:
+        """What the field in focus is about."""
+        return "" if self._preparing else _HINTS[field.name]
+
+    def takes_key(self, event: Key) -> bool:
+        """Nothing is typed while the run is being made."""
+        return not self._preparing and super().takes_key(event)
+
     def keys_text(self) -> str:
         """The keys, in one line of a small terminal."""
         if self._preparing:
@@ -131,6 +150,9 @@ class TrainForm(Form[Path]):
     def action_start(self) -> None:
         """Start the trainer, which says whether the run can be."""
         if self._preparing:
+            return
+        if self._value("epochs") == 0:
+            self.complain("a training has one epoch at least")
             return
         try:
             process = start_training(training_spec(self._folder, self._wish()))
