@@ -37,7 +37,7 @@ _OF_DANCE: Words = (
     ("b dominates a", "b is what a is most often taken for, in every epoch since then"),
     ("pair moment", "b peaks while a falls, and a is called b more than before and after"),
     ("third class", "both fall while a is called some other class most of all"),
-    ("pair 3/45", "place among all pairs, by rate or (key o) by dance score"),
+    ("pair 3/45", "place among all pairs, by rate or by dance score"),
 )
 _OF_NOTES: Words = (
     ("note", "what a class is most often mistaken for in an epoch"),
@@ -50,7 +50,7 @@ _OF_CCTM: Words = (
     ("CCTM", "cross-class test as a matrix: who is called what, rows divided by their sum"),
     ("row", "the true class; its entries are shares of its images and add up to 100 %"),
     ("column", "what these images are called"),
-    ("diagonal", "the recalls; without colours until key d asks for them"),
+    ("diagonal", "the recalls; without colours until these are asked for"),
     (
         "symmetry",
         "correlation of the entries (a, b) and (b, a): 1 where a is taken for b as often as b "
