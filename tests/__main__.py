@@ -13,7 +13,7 @@ from pathlib import Path
 
 EVERYWHERE = "--everywhere"
 # Much of a test's time is waiting; a file stays with one process, whose runs it shares.
-PYTEST = ["pytest", "-q", "-n", "2", "--dist", "loadfile"]
+PYTEST = ["pytest", "-q", "-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 CHECKS = {
     "format": ["ruff", "format", "--check", "--quiet", "."],
     "lint": ["ruff", "check", "--quiet", "."],

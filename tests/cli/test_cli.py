@@ -542,7 +542,8 @@ def test_a_scan_is_exported_as_csv_and_json(digits_run, line, cli, tmp_path):
         rows = list(csv.DictReader(file))
     document = json.loads(files["json"].read_text())
     assert document["scan"]["id"] == line
-    columns = ["t1", "train_loss", "train_mistake_rate", "test_loss", "test_mistake_rate"]
+    facts = ("loss", "mistake_rate", "num_seen", "is_complete", "is_at_least")
+    columns = ["t1", *(f"{split}_{fact}" for split in ("train", "test") for fact in facts)]
     assert list(rows[0]) == columns
     for name in columns:
         assert [float(row[name]) for row in rows] == arrays[name].tolist()

@@ -91,7 +91,8 @@ def test_a_live_run_is_watched_left_and_come_back_to(tmux, live, commit_epoch, t
 
 
 def test_held_epochs_and_views_survive_every_size(tmux, run, tmp_path):
-    tmux.open(lingering(run), folder=tmp_path)
+    # A shell that exports its size says what it was when the program began.
+    tmux.open(f"export COLUMNS=80 LINES=24; {lingering(run)}", folder=tmp_path)
     tmux.wait_for("epoch 8/12", "accuracy")
     tmux.keys("3")
     tmux.wait_for("cat ⇄ dog", "recall")

@@ -327,6 +327,14 @@ class WireDriver(LinuxDriver):
         if not self.is_cut:
             super().start_application_mode()
 
+    def _get_terminal_size(self) -> tuple[int, int]:
+        """As the terminal says; Textual's asks $COLUMNS and $LINES first, which stand still."""
+        try:
+            size = os.get_terminal_size(self.fileno)
+        except OSError:
+            return super()._get_terminal_size()
+        return (size.columns, size.lines) if all(size) else super()._get_terminal_size()
+
     @property
     def is_cut(self) -> bool:
         """Whether the terminal it began with is gone."""
