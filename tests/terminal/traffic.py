@@ -157,7 +157,7 @@ def on_screen(
     place = {"columns": size.columns, "rows": size.rows, "answers": True}
     terminal = Terminal(arguments, variables=variables, **place, **how)
     try:
-        terminal.wait_for("epoch ", " old")
+        terminal.wait_for("epoch ", "accuracy")
         terminal.wait_until_quiet()
         yield terminal
     finally:

@@ -35,6 +35,8 @@ _BAR_WIDTH = 11
 _LIST_WIDTH, _LIST_GAP = 42, 2
 _LIST_FROM = 150
 """Cells; beside a narrower table there is no list of pairs."""
+_LIST_CLASSES = 200
+"""Of more the pairs are not ranked at every step through the epochs; a key finds them too."""
 _BAR_FROM = 44
 """Cells; a narrower heat map has no colour bar."""
 
@@ -61,7 +63,7 @@ def paint(scene: Scene, size: Size) -> list[Strip]:
         return centred(size, [sentence, ", ".join(filter(None, ways))], scene.look)
     values = tables.values()
     is_signed = tables.other is not None
-    has_list = width >= _LIST_FROM and len(classes) > 1 and not is_signed
+    has_list = width >= _LIST_FROM and 1 < len(classes) <= _LIST_CLASSES and not is_signed
     room = (width - has_list * (_LIST_WIDTH + _LIST_GAP), max(1, height - 2))
     table, part = _table(scene, values, classes, room, is_signed=is_signed)
     if has_list:
