@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from lossviz_analysis.store.backlog import Backlog
-from lossviz_analysis.store.schema import FIXED_COLUMNS, Phase
+from lossviz_analysis.store.schema import Phase
 from lossviz_trainer.arithmetic import Arithmetic
+from lossviz_trainer.epoch_record import STANDARD_COLUMNS
 from lossviz_trainer.evaluate import Evaluation, evaluate
 from lossviz_trainer.randomness import generator_for
 from lossviz_trainer.recipes import Recipe, learning_rate_at
@@ -20,18 +21,7 @@ from lossviz_trainer.resident import ResidentData
 from lossviz_trainer.state import arrival, capture
 from lossviz_trainer.step import EvaluatedModel, TrainingStep
 
-SCALAR_COLUMNS = (
-    *FIXED_COLUMNS,
-    "train_loss",
-    "test_loss",
-    "train_accuracy",
-    "test_accuracy",
-    "step_loss",
-    "learning_rate",
-    "weight_norm",
-    "images_per_second",
-    "evaluation_s",
-)
+SCALAR_COLUMNS = (*STANDARD_COLUMNS, "evaluation_s")
 """`step_loss` is the mean loss of the epoch's augmented batches as trained on; the other
 losses and accuracies are those of the evaluation after the last step."""
 

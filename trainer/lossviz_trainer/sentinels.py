@@ -1,6 +1,7 @@
 """Nine points in exact arithmetic, against which a scan with fewer bits is held."""
 
 import itertools
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,44 +82,30 @@ def sentinel_deviation(
     Returns:
         The largest deviations.
     """
-    try:
-        return _largest_deviation(fast, exact, points, grid, examples, chunks)
-    finally:
-        fast.close()
-        exact.close()
-
-
-def _largest_deviation(
-    fast: PointEvaluator,
-    exact: PointEvaluator,
-    points: np.ndarray,
-    grid: tuple[int, ...],
-    examples: Examples,
-    chunks: range,
-) -> Deviation:
-    largest = {"loss": 0.0, "relative": 0.0, "mistakes": 0.0}
-    is_within = True
-    num_classes = examples.num_classes
-    for number in sentinel_points(grid):
-        rows: list[np.ndarray] = []
-        for evaluator in (fast, exact):
-            evaluator.move_to(tuple(points[number].tolist()))
-            rows.append(evaluator.chunk_many(examples, chunks).sum(dim=0).cpu().numpy())
-        (seen, loss, bad), (_, true_loss, true_bad) = (
-            totals_of(row, num_classes).tolist() for row in rows
-        )
-        wrong, truly_wrong = (
-            float(row[1 + 3 * num_classes : 1 + 4 * num_classes].sum()) for row in rows
-        )
-        if bad or true_bad or seen == 0:
-            continue
-        here = {
-            "loss": abs(loss - true_loss) / seen,
-            "relative": abs(loss - true_loss) / true_loss if true_loss > 0 else 0.0,
-            "mistakes": abs(wrong - truly_wrong) / seen,
-        }
-        allowed = ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * true_loss / seen
-        is_within &= here["loss"] <= allowed
-        is_within &= here["mistakes"] <= max(MISTAKE_TOLERANCE, 1 / seen)
-        largest = {name: max(largest[name], here[name]) for name in largest}
-    return Deviation(is_within=is_within, **largest)
+    with closing(fast), closing(exact):
+        largest = {"loss": 0.0, "relative": 0.0, "mistakes": 0.0}
+        is_within = True
+        num_classes = examples.num_classes
+        for number in sentinel_points(grid):
+            rows: list[np.ndarray] = []
+            for evaluator in (fast, exact):
+                evaluator.move_to(tuple(points[number].tolist()))
+                rows.append(evaluator.chunk_many(examples, chunks).sum(dim=0).cpu().numpy())
+            (seen, loss, bad), (_, true_loss, true_bad) = (
+                totals_of(row, num_classes).tolist() for row in rows
+            )
+            wrong, truly_wrong = (
+                float(row[1 + 3 * num_classes : 1 + 4 * num_classes].sum()) for row in rows
+            )
+            if bad or true_bad or seen == 0:
+                continue
+            here = {
+                "loss": abs(loss - true_loss) / seen,
+                "relative": abs(loss - true_loss) / true_loss if true_loss > 0 else 0.0,
+                "mistakes": abs(wrong - truly_wrong) / seen,
+            }
+            allowed = ABSOLUTE_TOLERANCE + RELATIVE_TOLERANCE * true_loss / seen
+            is_within &= here["loss"] <= allowed
+            is_within &= here["mistakes"] <= max(MISTAKE_TOLERANCE, 1 / seen)
+            largest = {name: max(largest[name], here[name]) for name in largest}
+        return Deviation(is_within=is_within, **largest)

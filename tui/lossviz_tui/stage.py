@@ -255,18 +255,23 @@ class Stage:
         if row is None:
             return
         if row.path != self._run:
-            self._scene = Scene(
-                look=self._look,
-                folder=self._folder,
-                readonly=self._scene.readonly,
-                keys=self._scene.keys,
-                runs=self._scene.runs,
-                overlays=self._scene.overlays,
-                gpus=self._scene.gpus,
-                selection=self.selection.of_another_run("overview"),
-            )
-            self._run = row.path
+            self._turn_to(row.path)
         self.select(replace(self.selection, view="overview"))
+
+    def _turn_to(self, run: Path) -> None:
+        """Another run: nothing is known of it yet, what belongs to none stays."""
+        old = self._scene
+        self._scene = Scene(
+            look=self._look,
+            folder=self._folder,
+            readonly=old.readonly,
+            keys=old.keys,
+            runs=old.runs,
+            overlays=old.overlays,
+            gpus=old.gpus,
+        )
+        self._run = run
+        self.select(old.selection.of_another_run("overview"))
 
     @property
     def has_run(self) -> bool:
@@ -369,18 +374,7 @@ class Stage:
 
     def training_started(self, run: Path) -> None:
         """Look at a run that was just made."""
-        old = self._scene
-        self._scene = Scene(
-            look=self._look,
-            folder=self._folder,
-            readonly=old.readonly,
-            keys=old.keys,
-            runs=old.runs,
-            overlays=old.overlays,
-            gpus=old.gpus,
-        )
-        self._run = run
-        self.select(old.selection.of_another_run("overview"))
+        self._turn_to(run)
 
     def _run_in_focus(self) -> Path:
         """The run under the cursor in the list of runs; elsewhere the open one."""
